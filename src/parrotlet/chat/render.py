@@ -54,36 +54,47 @@ def render_prompt(conversation: Conversation, tokenizer: Tokenizer) -> list[int]
     return [*render(conversation, tokenizer).ids, tokenizer.assistant_start]
 
 
-def split_to_fit(conversation: Conversation, tokenizer: Tokenizer, max_tokens: int) -> tuple[list[Rendering], int]:
+@dataclass(frozen=True, slots=True)
+class FittedPart:
+    """A stretch of a conversation that fits, rendered as a conversation of its own."""
+
+    rendering: Rendering
+    before: bool
+    """Whether exchanges of the conversation come before this part."""
+    after: bool
+    """Whether exchanges come after it."""
+
+
+def split_to_fit(
+    conversation: Conversation, tokenizer: Tokenizer, max_tokens: int
+) -> tuple[list[FittedPart], int]:
     """Render in as few parts as fit into `max_tokens` each, cut only between turns.
 
-    Every part is a conversation of its own and repeats the system message. A single exchange (a user message
-    and its answer) that does not fit is left out. Returns the renderings and how many exchanges were left out.
+    Every part repeats the system message. A single exchange (a user message and its answer) that does not fit is
+    left out. Returns the parts and how many exchanges were left out.
     """
     whole = render(conversation, tokenizer)
     if len(whole) <= max_tokens:
-        return [whole], 0
+        return [FittedPart(whole, False, False)], 0
     head = conversation.messages[:1] if conversation.messages[0].role == "system" else ()
     turns = conversation.messages[len(head) :]
-    parts: list[Rendering] = []
-    open_turns: tuple[Message, ...] = ()
-    open_part: Rendering | None = None
-    dropped = 0
-    for i in range(0, len(turns), 2):
-        exchange = turns[i : i + 2]
-        longer = render(replace(conversation, messages=head + open_turns + exchange), tokenizer)
-        if len(longer) <= max_tokens:
-            open_turns, open_part = open_turns + exchange, longer
+
+    def rendered(first: int, end: int) -> Rendering:
+        return render(replace(conversation, messages=head + turns[first:end]), tokenizer)
+
+    parts: list[FittedPart] = []
+    left_out = 0
+    first = 0
+    while first < len(turns):
+        fitting, end = None, first
+        while end < len(turns) and len(longer := rendered(first, end + 2)) <= max_tokens:
+            fitting, end = longer, end + 2
+        if fitting is None:
+            left_out, first = left_out + 1, first + 2
             continue
-        if open_part is not None:
-            parts.append(open_part)
-        open_turns, open_part = exchange, render(replace(conversation, messages=head + exchange), tokenizer)
-        if len(open_part) > max_tokens:
-            dropped += 1
-            open_turns, open_part = (), None
-    if open_part is not None:
-        parts.append(open_part)
-    return parts, dropped
+        parts.append(FittedPart(fitting, first > 0, end < len(turns)))
+        first = end
+    return parts, left_out
 
 
 def _add_parts(out: Rendering, message: Message, tokenizer: Tokenizer) -> None:

@@ -1,0 +1,39 @@
+# make run    the whole way on the embedded default          make check  format, lint, layers, types, size
+# make test   the tests                                      make bench  the benchmarks
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: install run test check bench clean
+.DELETE_ON_ERROR:
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Parrotlet needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+run: .venv/installed
+	$(BIN)/parrotlet run
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+	@$(BIN)/python benchmarks/source_size.py
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/calculator_gsm8k.py
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,123 @@
+"""`parrotlet chat`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from ..chat import Conversation, Message, render_prompt
+from ..engine import Engine, Sampling
+from ..stages import StageName
+from ..tokenizer import Tokenizer
+from ..train import Run, load_model
+from .options import choose_stage, latest_run
+
+ROOM_TO_ANSWER = 32
+"""Tokens of the context that are kept free for an answer."""
+
+
+def chat(
+    run: Path | None = None,
+    stage: StageName | None = None,
+    prompt: str | None = None,
+    system: str | None = None,
+    temperature: float = 0.6,
+    top_k: int | None = 50,
+    top_p: float | None = None,
+    max_tokens: int = 256,
+    seed: int | None = None,
+    tools: bool = True,
+) -> None:
+    """Talk to a trained stage. Tool calls are shown as ⟦expression → result⟧.
+
+    Args:
+        run: Folder of the run. Default: the newest.
+        stage: Which stage. Default: the last one trained.
+        prompt: Ask this, print the answer, and end.
+        system: A system prompt.
+        temperature: 0 always takes the likeliest token; higher is more varied.
+        top_k: Choose among the k likeliest tokens.
+        top_p: Choose among the likeliest tokens that make up this probability.
+        max_tokens: Length of an answer, in tokens.
+        seed: The same seed gives the same answers. Default: another one each time.
+        tools: Let the model use the calculator.
+    """
+    opened = Run.open(run or latest_run())
+    name = choose_stage(opened, stage)
+    tokenizer = opened.tokenizer()
+    engine = Engine(load_model(opened, name), tokenizer, tools=tools)
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed)
+    )
+    conversation: tuple[Message, ...] = (Message("system", system),) if system else ()
+    if prompt is not None:
+        answer(engine, tokenizer, (*conversation, Message("user", prompt)), sampling)
+        return
+    print(f"{opened.folder}, stage {name}. An empty line or Ctrl-D ends; Ctrl-C stops an answer.")
+    turn = 0
+    while asked := _ask():
+        conversation = answer(
+            engine, tokenizer, (*conversation, Message("user", asked)), replace(sampling, seed=sampling.seed + turn)
+        )
+        turn += 1
+
+
+def answer(
+    engine: Engine, tokenizer: Tokenizer, messages: tuple[Message, ...], sampling: Sampling
+) -> tuple[Message, ...]:
+    """Stream an answer to the last message; returns the messages with the answer."""
+    console = Console(highlight=False, soft_wrap=True)
+    prompt, messages = _fit(engine, tokenizer, messages, console)
+    finish = "stop"
+    parts = ()
+    try:
+        for event in engine.stream(prompt, sampling):
+            if event.kind == "text":
+                console.print(event.text, end="", markup=False)
+            elif event.kind == "call":
+                console.print(f"⟦{event.text}", end="", style="cyan", markup=False)
+            elif event.kind == "result":
+                console.print(f" → {event.text}⟧", end="", style="yellow", markup=False)
+            else:
+                finish, parts = event.finish, event.parts
+    except KeyboardInterrupt:
+        finish = "interrupted"
+    reason = {"stop": "", "length": " [cut at --max-tokens]", "context": " [the context is full]"}
+    console.print(reason.get(str(finish), f" [{finish}]"), style="dim", markup=False)
+    return (*messages, Message("assistant", parts)) if finish != "interrupted" else messages[:-1]
+
+
+def _fit(
+    engine: Engine, tokenizer: Tokenizer, messages: tuple[Message, ...], console: Console
+) -> tuple[list[int], tuple[Message, ...]]:
+    """The prompt; when the context is full, the oldest exchanges are left out, and that is said."""
+    room = engine.model.config.sequence_len - ROOM_TO_ANSWER
+    prompt = render_prompt(Conversation(messages), tokenizer)
+    first = 1 if messages[0].role == "system" else 0
+    left_out = 0
+    while len(prompt) > room and len(messages) > first + 1:
+        messages = messages[:first] + messages[first + 2 :]
+        prompt = render_prompt(Conversation(messages), tokenizer)
+        left_out += 1
+    if left_out:
+        console.print(f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False)
+    return prompt, messages
+
+
+def _ask() -> str:
+    try:
+        return input("\nyou> ").strip()
+    except EOFError:
+        print()
+        return ""
+
+
+def _seed(seed: int | None) -> int:
+    if seed is not None:
+        return seed
+    import secrets
+
+    return secrets.randbits(31)

@@ -1,0 +1,79 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import UserError
+from ..recipe import Recipe
+from ..stages import STAGES, StageName
+from ..train import Run
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """Which recipe, and what is changed in it."""
+
+    recipe: str | None = None
+    """A built-in recipe (tiny, small-real, speedrun) or a .toml file. Default: the run's own, else tiny."""
+    run: Path | None = None
+    """Folder of the run. Default: runs/NAME-OF-RECIPE."""
+    depth: int | None = None
+    """Transformer blocks; width, heads and learning rates follow."""
+    sequence_len: int | None = None
+    """Tokens in a row."""
+    seed: int | None = None
+    """Seed of the weights and of the data order."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
+    """Any other keys of the recipe, with TOML values: --set base.num_iterations=50 machine.compile=false"""
+
+    def read(self) -> Recipe:
+        """The recipe with the changes in it."""
+        name, folder = self.recipe, self.run
+        if name is None and folder is not None and (folder / "recipe.toml").exists():
+            name = str(folder / "recipe.toml")
+        return Recipe.load(name or "tiny", self._overrides())
+
+    def open_run(self) -> Run:
+        """Begin the run, or go on with it."""
+        recipe = self.read()
+        return Run.begin(self.run or RUNS / recipe.name, recipe)
+
+    def _overrides(self) -> dict[str, Any]:
+        named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
+        return {key: value for key, value in named.items() if value is not None} | dict(map(_assignment, self.set))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: expected KEY=VALUE, such as base.num_iterations=50")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def latest_run() -> Path:
+    """The run that was written to last, for commands that are given none."""
+    found = list(RUNS.glob("*/recipe.toml"))
+    if not found:
+        raise UserError("there is no run here yet: parrotlet run makes one, or name one with --run")
+    return max(found, key=lambda path: path.parent.stat().st_mtime).parent
+
+
+def choose_stage(run: Run, stage: StageName | None) -> StageName:
+    """The stage asked for, or the last one that has been trained."""
+    if stage is not None:
+        return stage
+    there = run.stages()
+    if not there:
+        raise UserError(f"{run.folder} has no trained stage yet: parrotlet train {next(iter(STAGES))} --run {run.folder}")
+    return there[-1]

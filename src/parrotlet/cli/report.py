@@ -1,0 +1,73 @@
+"""The table of results and a few sample conversations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..train import Run, duration
+
+SHOWN_TASKS = 4
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """One row a task, one column a stage, with 95 % intervals, and what guessing would reach."""
+    stages = results["stages"]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for stage in stages:
+        table.add_column(stage, justify="right", no_wrap=True)
+    table.add_column("chance", justify="right")
+    for label, key in (("val bits/byte", "val_bpb"), ("val loss", "val_loss")):
+        table.add_row(label, *(f"{entry[key]:.3f}" for entry in stages.values()), "")
+    for task in {name: None for entry in stages.values() for name in entry["tasks"]}:
+        cells = [entry["tasks"].get(task) for entry in stages.values()]
+        chance = next(cell["chance"] for cell in cells if cell)
+        table.add_row(task, *map(_accuracy, cells), f"{100 * chance:.0f} %")
+        if any(cell and cell["without_tool"] for cell in cells):
+            without = [cell["without_tool"] if cell else None for cell in cells]
+            table.add_row("  no calculator", *map(_accuracy, without), "", style="dim")
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+    console.print(
+        f"accuracy in % [95 % interval]; validation of each stage on its own data; "
+        f"{duration(results['wall_seconds'])} in all",
+        style="dim",
+    )
+
+
+def _accuracy(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "–"
+    interval = f" [{100 * cell['low']:.0f}–{100 * cell['high']:.0f}]" if "low" in cell else ""
+    return f"{100 * cell['accuracy']:.0f}{interval}"
+
+
+def print_conversations(run: Run) -> None:
+    """The first answer to each of some tasks by the last stage, as it was given, right or wrong."""
+    path = run.stage_folder(run.stages()[-1]) / "answers.jsonl"
+    answers = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    first = {answer["task"]: answer for answer in reversed(answers)}
+    console = Console(highlight=False)
+    for task, answer in list(first.items())[:SHOWN_TASKS]:
+        verdict = ("right", "green") if answer["correct"] else ("wrong", "red")
+        console.print()
+        console.print(Text.assemble((f"{task}: ", "dim"), verdict))
+        console.print(Text.assemble(("user       ", "bold"), answer["prompt"]))
+        console.print(Text.assemble(("assistant  ", "bold"), parts_as_text(answer["answer"])))
+
+
+def parts_as_text(parts: list[dict[str, str]]) -> Text:
+    """An assistant's parts, with calls and results told apart by colour and by brackets."""
+    styles = {"text": "", "python": "cyan", "python_output": "yellow"}
+    marks = {"text": ("", ""), "python": ("⟦", ""), "python_output": (" → ", "⟧")}
+    out = Text()
+    for part in parts:
+        before, after = marks[part["type"]]
+        out.append(before + part["text"] + after, style=styles[part["type"]])
+    return out

@@ -1,0 +1,36 @@
+"""`parrotlet run`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from collections.abc import Iterator
+from typing import Annotated
+
+import tyro
+
+from ..train import Run, StoppedByUser, run_pipeline
+from .options import RecipeOptions
+from .report import print_conversations, print_table
+
+
+def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")]) -> None:
+    """Do everything: tokenizer, base, mid, sft, evaluation of every stage, one table.
+
+    The same command again goes on where it stopped.
+    """
+    opened = options.open_run()
+    with opened.lock(), resumable(opened, "run"):
+        results = run_pipeline(opened)
+    print_table(results)
+    print_conversations(opened)
+    print(f"\nTalk to it:  parrotlet chat --run {opened.folder}")
+
+
+@contextmanager
+def resumable(opened: Run, command: str) -> Iterator[None]:
+    """Say how to go on when training was asked to stop."""
+    try:
+        yield
+    except StoppedByUser:
+        print(f"\nsaved; go on with:  parrotlet {command} --run {opened.folder}")
+        raise KeyboardInterrupt from None

@@ -1,0 +1,32 @@
+"""`parrotlet train`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import tyro
+
+from ..train import train_stage, train_tokenizer
+from .options import RecipeOptions
+from .run import resumable
+
+
+def train(
+    stage: tyro.conf.Positional[Literal["tokenizer", "base", "mid", "sft"]],
+    options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
+    /,
+    start: Annotated[str | None, tyro.conf.arg(name="from", metavar="STAGE[@STEP]")] = None,
+) -> None:
+    """Train the tokenizer or one stage; what is unfinished goes on where it stopped.
+
+    Args:
+        stage: What to train. Base trains the tokenizer first if the run has none.
+        start: Checkpoint to begin from, such as base@5000. Default: the last one of the stage before.
+    """
+    opened = options.open_run()
+    with opened.lock(), resumable(opened, f"train {stage}"):
+        if stage in ("tokenizer", "base"):
+            train_tokenizer(opened)
+        if stage != "tokenizer":
+            train_stage(opened, stage, start)
+    print(f"{stage} is trained; it lies in {opened.folder / stage}")

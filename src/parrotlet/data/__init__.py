@@ -1,0 +1,27 @@
+"""Data: documents and conversations as rows and batches, in an exact order."""
+
+from .batch import NOT_SUPERVISED, PADDING, Batch, Row, Source, Supervision, next_token_targets
+from .documents import Documents, held_out
+from .order import Order, Shuffle, State, StreamOrder, validation_rows
+from .plan import PlanOrder, RowPlan, measure_pieces, plan_rows
+
+__all__ = [
+    "NOT_SUPERVISED",
+    "PADDING",
+    "Batch",
+    "Documents",
+    "Order",
+    "PlanOrder",
+    "Row",
+    "RowPlan",
+    "Shuffle",
+    "Source",
+    "State",
+    "StreamOrder",
+    "Supervision",
+    "held_out",
+    "measure_pieces",
+    "next_token_targets",
+    "plan_rows",
+    "validation_rows",
+]

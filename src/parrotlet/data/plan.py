@@ -1,0 +1,210 @@
+"""The order of mid-training and SFT: a row plan, computed once from the lengths of the conversations.
+
+Conversations stay whole and apart. Those longer than a row are split between turns; how many exchanges had to be
+left out, because one alone was too long, is counted a task.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..chat import Rendering, split_to_fit
+from ..errors import UserError
+from ..tasks import TaskMixture
+from ..tokenizer import Tokenizer
+from .batch import NOT_SUPERVISED, PADDING, Batch, Row, Source, Supervision, cut, next_token_targets
+from .order import State
+
+OPEN_ROWS = 512
+"""How many rows are kept open while packing: more fill better and mix less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """What is packed: item `item[p]` of the mixture, its part `part[p]`, `length[p]` tokens."""
+
+    item: np.ndarray
+    part: np.ndarray
+    length: np.ndarray
+    split: np.ndarray
+    """(N,) number of parts that each item of the mixture became; 0: nothing of it fits."""
+    left_out: np.ndarray
+    """(N,) exchanges of each item that were left out, too long for a row by themselves."""
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all."""
+        aside = path.with_name(f"{path.stem}.aside.npz")
+        np.savez(aside, item=self.item, part=self.part, length=self.length, split=self.split, left_out=self.left_out)
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Pieces:
+        """Read what `save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in ("item", "part", "length", "split", "left_out")})
+
+
+def measure_pieces(
+    mixture: TaskMixture,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pieces:
+    """Render every conversation of the mixture to learn the lengths of its parts."""
+    item: list[int] = []
+    part: list[int] = []
+    length: list[int] = []
+    split = np.zeros(len(mixture), dtype=np.int64)
+    left_out = np.zeros(len(mixture), dtype=np.int64)
+    for i in range(len(mixture)):
+        parts, left_out[i] = split_to_fit(mixture[i], tokenizer, max_tokens)
+        split[i] = len(parts)
+        item += [i] * len(parts)
+        part += range(len(parts))
+        length += (len(part.rendering) for part in parts)
+        on_progress(i + 1, len(mixture))
+    if not item:
+        raise UserError(
+            f"none of the {len(mixture)} conversations fits into a row of {max_tokens} tokens; "
+            "raise model.sequence_len"
+        )
+    as_array = (np.array(values, dtype=np.int64) for values in (item, part, length))
+    return Pieces(**dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """Which pieces stand in which row, and which rows make a step."""
+
+    rows: list[list[int]]
+    """The pieces of each row, in order."""
+    step_starts: list[int]
+    """First row of each step, and the number of rows at the end."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+        return len(self.step_starts) - 1
+
+
+@dataclass
+class _Packer:
+    """Best fit: a piece goes into the open row that it leaves the least room in."""
+
+    length: int
+    rows: list[list[int]] = field(default_factory=list)
+    _open: list[tuple[int, int]] = field(default_factory=list)  # (room left, row), sorted
+
+    def add(self, piece: int, size: int, open_rows: int) -> None:
+        i = bisect.bisect_left(self._open, (size, -1))
+        if i < len(self._open):
+            room, row = self._open.pop(i)
+            self.rows[row].append(piece)
+        else:
+            room, row = self.length, len(self.rows)
+            self.rows.append([piece])
+        bisect.insort(self._open, (room - size, row))
+        if len(self._open) > open_rows:
+            self._open.pop(0)
+
+
+def plan_rows(
+    lengths: np.ndarray,
+    *,
+    row_length: int,
+    rows_per_step: int | None = None,
+    conversations_per_step: int | None = None,
+    epochs: int = 1,
+    seed: int,
+) -> RowPlan:
+    """Pack pieces of these lengths into rows of `row_length`, and rows into steps, by one of two policies.
+
+    `rows_per_step`: a step is so many rows; each epoch's pieces are packed in shuffled order, then the rows are
+    shuffled. `conversations_per_step`: a step is so many pieces in shuffled order, packed into as few rows as
+    they need. The last step of the last epoch holds what remains.
+    """
+    rows: list[list[int]] = []
+    step_starts = [0]
+    for epoch in range(epochs):
+        rng = np.random.default_rng([seed, epoch])
+        pieces = rng.permutation(len(lengths)).tolist()
+        if conversations_per_step is None:
+            packed = _pack(pieces, lengths, row_length, OPEN_ROWS)
+            rows += [packed[i] for i in rng.permutation(len(packed))]
+            continue
+        for i in range(0, len(pieces), conversations_per_step):
+            longest_first = sorted(pieces[i : i + conversations_per_step], key=lambda p: -lengths[p])
+            rows += _pack(longest_first, lengths, row_length, conversations_per_step)
+            step_starts.append(len(rows))
+    if rows_per_step is not None:
+        step_starts = [*range(0, len(rows), rows_per_step), len(rows)]
+    return RowPlan(rows, step_starts)
+
+
+def _pack(pieces: Sequence[int], lengths: np.ndarray, row_length: int, open_rows: int) -> list[list[int]]:
+    packer = _Packer(row_length)
+    for piece in pieces:
+        packer.add(piece, int(lengths[piece]), open_rows)
+    return packer.rows
+
+
+class PlanOrder:
+    """The batches of a row plan."""
+
+    def __init__(
+        self,
+        mixture: TaskMixture,
+        tokenizer: Tokenizer,
+        pieces: Pieces,
+        plan: RowPlan,
+        *,
+        length: int,
+        supervision: Supervision,
+    ) -> None:
+        self.mixture, self.tokenizer, self.pieces, self.plan = mixture, tokenizer, pieces, plan
+        self.length, self.supervision = length, supervision
+        self.steps: int | None = plan.steps
+
+    def start(self) -> State:
+        """Before the first step."""
+        return {"step": 0}
+
+    def batches(self, state: State) -> Iterator[tuple[Batch, State]]:
+        """The batches from step `state["step"]` to the end of the plan."""
+        for step in range(state["step"], self.plan.steps):
+            first, end = self.plan.step_starts[step : step + 2]
+            yield Batch.from_rows([self.row(r) for r in range(first, end)]), {"step": step + 1}
+
+    def row(self, row: int) -> Row:
+        """Row number `row` of the plan: its pieces, one segment each, then padding."""
+        inputs = np.full(self.length, self.tokenizer.assistant_end, dtype=np.int64)
+        targets = np.full(self.length, NOT_SUPERVISED, dtype=np.int64)
+        positions = np.zeros(self.length, dtype=np.int64)
+        segments = np.full(self.length, PADDING, dtype=np.int64)
+        sources: list[Source] = []
+        start = 0
+        for segment, piece in enumerate(self.plan.rows[row]):
+            rendering, source = self._piece(piece, segment, start)
+            span = slice(start, source.end)
+            inputs[span] = rendering.ids
+            targets[span] = next_token_targets(rendering.ids, rendering.mask, self.supervision)
+            positions[span] = np.arange(len(rendering))
+            segments[span] = segment
+            sources.append(source)
+            start = source.end
+        return Row(inputs, targets, positions, segments, tuple(sources))
+
+    def _piece(self, piece: int, segment: int, start: int) -> tuple[Rendering, Source]:
+        item = int(self.pieces.item[piece])
+        parts, _ = split_to_fit(self.mixture[item], self.tokenizer, self.length)
+        part = parts[self.pieces.part[piece]]
+        number, index = self.mixture.locate(item)
+        task = self.mixture.tasks[number]
+        end = start + len(part.rendering)
+        source = Source(segment, task.dataset, index, task.name, start, end, cut(part.before, part.after))
+        return part.rendering, source

@@ -1,0 +1,26 @@
+"""Training: the loop, checkpoints, and a run from its recipe to its results."""
+
+from .loop import Callback, StoppedByUser, Training, train
+from .pipeline import run_pipeline, score_stage, train_stage
+from .progress import ProgressLine, duration
+from .run import Run
+from .setup import load_model, prepare, recipe_tokenizer, train_tokenizer
+from .sources import Sources
+
+__all__ = [
+    "Callback",
+    "ProgressLine",
+    "Run",
+    "Sources",
+    "StoppedByUser",
+    "Training",
+    "duration",
+    "load_model",
+    "prepare",
+    "recipe_tokenizer",
+    "run_pipeline",
+    "score_stage",
+    "train",
+    "train_stage",
+    "train_tokenizer",
+]

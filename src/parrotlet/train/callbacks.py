@@ -1,0 +1,131 @@
+"""What a person sees of a training, and what else is done on the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from ..chat import Conversation, Message, render_prompt
+from ..engine import Engine, Sampling
+from ..errors import UserError
+from ..evals import evaluate_task
+from .loop import Callback, Training
+from .progress import ProgressLine, duration
+from .sources import Sources
+
+SAMPLE_PROMPTS = ("The ", "In the morning ", "小")
+SAMPLE_TOKENS = 48
+
+
+class Console(Callback):
+    """A live line with loss, tokens a second and the time left; a summary at the end."""
+
+    def on_start(self, training: Training) -> None:
+        """Say what is about to happen."""
+        t = training
+        self.line = ProgressLine(t.stage.name, t.total, done=t.step)
+        self.began, self.tokens = time.monotonic(), 0
+        self.recent: deque[float] = deque(maxlen=20)
+        at = f"going on at step {t.step} of {t.total}" if t.step else f"{t.total} steps from {t.started_from}"
+        self._say(f"{t.stage.phrase}: {at}")
+
+    def on_notice(self, training: Training, text: str) -> None:
+        """Print it."""
+        self._say(text)
+
+    def on_step(self, training: Training, line: dict[str, Any]) -> None:
+        """Move the live line."""
+        self.tokens += line["tokens"]
+        self.recent.append(line["loss"])
+        rate = self.tokens / (time.monotonic() - self.began)
+        loss = sum(self.recent) / len(self.recent)
+        self.line.update(training.step, f"loss {loss:.3f}  lr ×{line['lr_mult']:.3f}  {rate:,.0f} tok/s")
+
+    def on_validation(self, training: Training, line: dict[str, Any]) -> None:
+        """Print what was measured."""
+        measured = [f"{name} {value:.4f}" for name, value in line.items() if isinstance(value, float)]
+        if measured:
+            self._say(f"step {training.step}: {', '.join(measured)}")
+
+    def on_end(self, training: Training) -> None:
+        """Sum up."""
+        spent = time.monotonic() - self.began
+        self.line.close(f"{training.total} steps, {self.tokens:,} tokens in {duration(spent)}")
+
+    def _say(self, text: str) -> None:
+        self.line.clear()
+        print(f"{self.line.label:<10} {text}", file=sys.stderr, flush=True)
+
+
+class Samples(Callback):
+    """Lets the model write a little, every `sample_every` steps and at the end."""
+
+    def on_step(self, training: Training, line: dict[str, Any]) -> None:
+        """Write if it is due."""
+        every = training.settings.sample_every
+        if every and training.step % every == 0 and training.step < training.total:
+            self._write(training)
+
+    def on_end(self, training: Training) -> None:
+        """Write what the finished stage says."""
+        self._write(training)
+
+    def _write(self, training: Training) -> None:
+        tokenizer = training.tokenizer
+        if training.stage.reads == "documents":
+            prompts = [[tokenizer.bos, *tokenizer.encode(text)] for text in SAMPLE_PROMPTS]
+            asked = list(SAMPLE_PROMPTS)
+        else:
+            asked = ["Who are you?"]
+            prompts = [render_prompt(Conversation((Message("user", text),)), tokenizer) for text in asked]
+        engine = Engine(training.model, tokenizer)
+        sampling = Sampling(temperature=0.0, max_tokens=SAMPLE_TOKENS)
+        for text, completion in zip(asked, engine.generate(prompts, sampling), strict=True):
+            written = completion.text.replace("\n", " ")
+            training.tell("on_notice", f"step {training.step} writes: {text}▸{written}")
+
+
+class TaskAccuracy(Callback):
+    """Adds the accuracy on the stage's multiple-choice tasks to the measurements, every `tasks_every` steps."""
+
+    def on_validation(self, training: Training, line: dict[str, Any]) -> None:
+        """Measure if it is due, or at the end."""
+        settings = training.settings
+        if not settings.tasks or (training.step % settings.tasks_every and training.step < training.total):
+            return
+        sources = Sources(training.run.recipe)
+        for spec in settings.tasks:
+            task = sources.task(spec)
+            result = evaluate_task(training.model, training.tokenizer, task, limit=settings.tasks_limit)
+            line[task.name] = result.accuracy
+
+
+class Tracker(Callback):
+    """Sends the metrics to trackio or wandb, which speak the same language."""
+
+    def __init__(self, to: str, project: str) -> None:
+        try:
+            self.client = __import__(to)
+        except ImportError:
+            raise UserError(f"track.to = {to!r} needs the package {to}: pip install 'parrotlet[track]'") from None
+        self.project = project
+
+    def on_start(self, training: Training) -> None:
+        """Open the run there."""
+        name = f"{training.run.folder.name}-{training.stage.name}"
+        self.session = self.client.init(project=self.project, name=name, config={"recipe": training.run.recipe.name})
+
+    def on_step(self, training: Training, line: dict[str, Any]) -> None:
+        """Send the step."""
+        numbers = {f"{training.stage.name}/{k}": v for k, v in line.items() if isinstance(v, int | float)}
+        self.client.log(numbers)
+
+    def on_validation(self, training: Training, line: dict[str, Any]) -> None:
+        """Send the measurement."""
+        self.on_step(training, line)
+
+    def on_end(self, training: Training) -> None:
+        """Close the run there."""
+        self.client.finish()

@@ -1,0 +1,248 @@
+"""The training loop: one, for base, mid and sft."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..data import Batch, Order, State
+from ..data.prefetch import prefetch
+from ..errors import UserError
+from ..evals import Validation, evaluate_loss
+from ..model import GPT
+from ..optim import Optimizers, clip_gradients, lr_multiplier
+from ..recipe import StageSettings
+from ..stages import Stage
+from ..tokenizer import Tokenizer
+from .checkpoint import RNG, Checkpoint, list_checkpoints, remove_old_checkpoints, save_checkpoint
+from .run import Run
+
+
+class Callback:
+    """What is optional in a run hooks in here; every method may stay as it is."""
+
+    def on_start(self, training: Training) -> None:
+        """Before the first step."""
+
+    def on_notice(self, training: Training, text: str) -> None:
+        """Something that a person should be told."""
+
+    def on_step(self, training: Training, line: dict[str, Any]) -> None:
+        """After a step; `line` is its line of `metrics.jsonl`."""
+
+    def on_validation(self, training: Training, line: dict[str, Any]) -> None:
+        """After a measurement; `line` is its line of `validation.jsonl`. More can be added to it before it is
+        written."""
+
+    def on_end(self, training: Training) -> None:
+        """After the last step of a stage that came to its end."""
+
+
+@dataclass
+class Training:
+    """One stage of a run while it trains."""
+
+    run: Run
+    stage: Stage
+    tokenizer: Tokenizer
+    model: GPT
+    optimizers: Optimizers
+    order: Order
+    validation: Sequence[Batch]
+    total: int
+    """Steps in all."""
+    data_fingerprint: str
+    started_from: str
+    """`random weights`, or the checkpoint that the stage began with: `base@600`."""
+    step: int = 0
+    """Steps done."""
+    order_state: State = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    stop: bool = False
+    """Set from outside (Ctrl-C): save after this step and end."""
+
+    @property
+    def settings(self) -> StageSettings:
+        """The stage's sizes and intervals."""
+        return self.run.recipe.stage(self.stage.name)
+
+    def tell(self, hook: str, *args: Any) -> None:
+        """Call a hook of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *args)
+
+
+class StoppedByUser(Exception):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved where it was."""
+
+
+def train(training: Training) -> None:
+    """Train from where `training` stands to its last step.
+
+    At every step that is due: first the checkpoint, then the measurement, so that a crash in an evaluation
+    loses nothing. Raises `StoppedByUser` after saving when asked to stop, and `UserError` when the loss is not
+    a number or a checkpoint can't be saved.
+    """
+    t = training
+    t.run.metrics(t.stage.name).cut_back(t.step)
+    t.run.validation(t.stage.name).cut_back(t.step)
+    t.tell("on_start")
+    with closing(prefetch(t.order.batches(t.order_state))) as batches, stop_on_signal(t):
+        while t.step < t.total:
+            if _due(t.step, t.settings.save_every) and t.step:
+                save(t)
+            if _due(t.step, t.settings.eval_every):
+                measure(t)
+            _one_step(t, batches)
+            if t.stop and t.step < t.total:
+                save(t)
+                raise StoppedByUser
+    save(t)
+    measure(t)
+    t.tell("on_end")
+
+
+def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
+    started = time.perf_counter()
+    batch, state = next(batches)
+    if state.get("epoch", 0) > t.order_state.get("epoch", 0):
+        t.tell("on_notice", f"step {t.step}: the documents begin again (epoch {state['epoch'] + 1})")
+    lr_mult = learning_rate_multiplier(t, t.step)
+    loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.device_batch_size, t.step, lr_mult)
+    if not math.isfinite(loss) or not math.isfinite(grad_norm):
+        raise UserError(_not_a_number(t, batch, loss, grad_norm))
+    line = {
+        "step": t.step,
+        "loss": loss,
+        "lr_mult": lr_mult,
+        "grad_norm": grad_norm,
+        "tokens": batch.tokens,
+        "supervised": batch.supervised,
+        "rows": len(batch),
+        "batch_hash": batch.hash,
+        "seconds": time.perf_counter() - started,
+    }
+    t.step, t.order_state = t.step + 1, state
+    t.run.metrics(t.stage.name).append(line)
+    t.tell("on_step", line)
+
+
+def optimize(
+    model: GPT, optimizers: Optimizers, batch: Batch, micro_rows: int, step: int, lr_mult: float
+) -> tuple[float, float]:
+    """One optimiser step on `batch`; returns its loss and the norm of the gradient before clipping.
+
+    The loss is the sum over all supervised tokens of the step divided by their number, whatever the size of the
+    micro-batches.
+    """
+    loss = accumulate_gradients(model, batch, micro_rows)
+    grad_norm = clip_gradients(model, optimizers.settings.grad_clip)
+    optimizers.step(step, lr_mult)
+    optimizers.zero_grad()
+    return loss, grad_norm
+
+
+def accumulate_gradients(model: GPT, batch: Batch, micro_rows: int) -> float:
+    """Add the gradient of the step's loss to the parameters, `micro_rows` rows at a time; returns the loss."""
+    device = next(model.parameters()).device
+    count = max(batch.supervised, 1)
+    total = 0.0
+    for micro in batch.micro_batches(micro_rows):
+        micro = micro.to(device)
+        loss = model.loss_sum(micro.inputs, micro.targets, micro.positions, micro.segments) / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def learning_rate_multiplier(t: Training, step: int) -> float:
+    """The stage's factor times the schedule."""
+    s = t.settings
+    scale = t.stage.lr_scale if s.lr_scale is None else s.lr_scale
+    warmdown = t.stage.warmdown_frac if s.warmdown_frac is None else s.warmdown_frac
+    return scale * lr_multiplier(
+        step, t.total, warmup_frac=s.warmup_frac, warmdown_frac=warmdown, final_frac=s.final_lr_frac
+    )
+
+
+def save(t: Training) -> None:
+    """Save a checkpoint of this step, unless there is one."""
+    folder = t.run.stage_folder(t.stage.name)
+    if t.step in list_checkpoints(folder):
+        return
+    save_checkpoint(
+        folder,
+        t.step,
+        Checkpoint(
+            model=dict(t.model.state_dict()),
+            optimizer={**t.optimizers.state_dict(), RNG: torch.get_rng_state()},
+            state={
+                "stage": t.stage.name,
+                "step": t.step,
+                "steps": t.total,
+                "started_from": t.started_from,
+                "order": t.order_state,
+                "model": t.model.config.to_dict(),
+                "tokenizer": t.tokenizer.fingerprint,
+                "data": t.data_fingerprint,
+            },
+            recipe=t.run.recipe.to_toml(),
+        ),
+    )
+    remove_old_checkpoints(folder, t.settings.keep_checkpoints)
+
+
+def measure(t: Training) -> None:
+    """Measure the validation loss, and whatever the callbacks add."""
+    line: dict[str, Any] = {"step": t.step}
+    if t.validation:
+        validation: Validation = evaluate_loss(t.model, t.validation, t.tokenizer.bytes_per_token)
+        line |= {"val_loss": validation.loss, "val_bpb": validation.bits_per_byte, "tokens": validation.tokens}
+    t.tell("on_validation", line)
+    t.run.validation(t.stage.name).append(line)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+@contextmanager
+def stop_on_signal(t: Training) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the training after the step that is under way; a second one at once."""
+
+    def ask(number: int, frame: object) -> None:
+        if t.stop:
+            raise KeyboardInterrupt
+        t.stop = True
+        t.tell("on_notice", "stopping after this step (once more to stop at once, without saving)")
+
+    try:
+        before: dict[int, Callable[..., Any] | int | None] = {
+            number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _not_a_number(t: Training, batch: Batch, loss: float, grad_norm: float) -> str:
+    sources = [s for row in batch.sources for s in row]
+    named = ", ".join(f"{s.task or s.dataset}[{s.index}]" for s in sources[:8])
+    more = f" and {len(sources) - 8} more" if len(sources) > 8 else ""
+    return (
+        f"{t.stage.name} step {t.step}: the loss is {loss} (gradient norm {grad_norm}), so training stops; "
+        f"the rows of this step hold {named}{more}. "
+        f"`parrotlet xray {t.stage.name} --run {t.run.folder} --step {t.step}` shows them. "
+        "The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = \"float32\""
+    )

@@ -1,0 +1,61 @@
+"""Decides, once a run, how it is computed: device, dtype, threads, compiled or not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+
+import torch
+
+from ..errors import UserError
+from ..recipe import MachineSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_machine(settings: MachineSettings) -> MachineSettings:
+    """The settings with every `auto` and 0 decided for this machine."""
+    device = _device(settings.device)
+    dtype = settings.dtype if settings.dtype != "auto" else _best_dtype(device)
+    if dtype not in DTYPES:
+        raise UserError(f"machine.dtype must be auto, {' or '.join(DTYPES)}; found {dtype!r}")
+    compiles = settings.compile
+    if compiles == "auto":
+        compiles = device != "mps" and _has_compiler()
+    threads = settings.threads or _cores()
+    return replace(settings, device=device, dtype=dtype, compile=compiles, threads=threads)
+
+
+def use_machine(settings: MachineSettings) -> tuple[torch.device, torch.dtype]:
+    """Set up torch for resolved settings; returns the device and the dtype to compute in."""
+    torch.set_num_threads(settings.threads)
+    return torch.device(settings.device), DTYPES[settings.dtype]
+
+
+def _device(name: str) -> str:
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there())
+    if name not in available:
+        raise UserError(f"machine.device must be auto, {', '.join(available)}; found {name!r}")
+    if not available[name]():
+        raise UserError(f"machine.device is {name!r}, but torch sees none here; use auto or cpu")
+    return name
+
+
+def _best_dtype(device: str) -> str:
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device == "cpu":
+        capable = torch.cpu.get_capabilities()
+        return "bfloat16" if capable.get("amx_bf16") or capable.get("avx512_bf16") else "float32"
+    return "float32"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))

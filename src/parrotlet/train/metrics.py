@@ -1,0 +1,33 @@
+"""`metrics.jsonl` (a line an optimiser step) and `validation.jsonl` (a line a measurement)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class MetricsFile:
+    """Lines of JSON, each with a `step`; appended and flushed one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; a last line that a kill cut short is passed over."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def cut_back(self, first_step_to_drop: int) -> None:
+        """Drop the lines of this step and later ones: they come again."""
+        kept = [line for line in self.read() if line["step"] < first_step_to_drop]
+        aside = self.path.with_name(self.path.name + ".aside")
+        aside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
+        aside.replace(self.path)

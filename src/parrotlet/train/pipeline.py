@@ -1,0 +1,121 @@
+"""The whole way: tokenizer, stages, scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..evals import TaskResult, evaluate_loss, evaluate_task
+from ..stages import STAGES, StageName
+from ..tasks import TaskSpec
+from .callbacks import Console, Samples, TaskAccuracy, Tracker
+from .checkpoint import list_checkpoints
+from .loop import Callback, train
+from .progress import ProgressLine
+from .run import Run
+from .setup import load_model, prepare, train_tokenizer
+from .sources import Sources
+
+
+def run_pipeline(run: Run) -> dict[str, Any]:
+    """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already is not done again.
+
+    Returns the results (`results.json`).
+    """
+    train_tokenizer(run)
+    for stage in STAGES:
+        train_stage(run, stage)
+        if not scored(run, stage):
+            score_stage(run, stage)
+    return run.read_results()
+
+
+def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
+    """Train a stage to its end, from its last checkpoint if it has one."""
+    if finished(run, name):
+        return
+    began = time.monotonic()
+    try:
+        train(prepare(run, STAGES[name], start=start, callbacks=default_callbacks(run)))
+    finally:
+        _add_wall_seconds(run, time.monotonic() - began)
+
+
+def default_callbacks(run: Run) -> list[Callback]:
+    """What accompanies every training."""
+    callbacks: list[Callback] = [TaskAccuracy(), Console(), Samples()]
+    track = run.recipe.track
+    return callbacks if track.to == "none" else [*callbacks, Tracker(track.to, track.project)]
+
+
+def finished(run: Run, stage: StageName) -> bool:
+    """Whether the stage's last step is saved and measured."""
+    steps = list_checkpoints(run.stage_folder(stage))
+    if not steps or run.load(stage).state["steps"] > steps[-1]:
+        return False
+    return any(line["step"] == steps[-1] for line in run.validation(stage).read())
+
+
+def scored(run: Run, stage: StageName) -> bool:
+    """Whether the results hold scores of the stage's last checkpoint."""
+    entry = run.read_results()["stages"].get(stage)
+    return entry is not None and entry["step"] == list_checkpoints(run.stage_folder(stage))[-1]
+
+
+def score_stage(
+    run: Run, stage: StageName, specs: Sequence[TaskSpec] | None = None, limit: int | None = None
+) -> dict[str, Any]:
+    """Ask a stage the recipe's evaluation tasks (or `specs`), write its results and its answers, return the
+    entry."""
+    began = time.monotonic()
+    settings = run.recipe.eval
+    settings = replace(settings, tasks=tuple(specs or settings.tasks), limit=limit or settings.limit)
+    model, tokenizer, sources = load_model(run, stage), run.tokenizer(), Sources(run.recipe)
+    results: dict[str, TaskResult] = {}
+    for spec in settings.tasks:
+        task = sources.task(spec)
+        line = ProgressLine(stage, len(task))
+        results[task.name] = evaluate_task(
+            model,
+            tokenizer,
+            task,
+            limit=settings.limit,
+            max_tokens=settings.max_tokens,
+            batch_size=settings.batch_size,
+            on_progress=line,
+        )
+        line.close(f"{task.name}: {results[task.name].summary()}")
+    validation = evaluate_loss(model, sources.validation_batches(STAGES[stage], tokenizer), tokenizer.bytes_per_token)
+    entry = {
+        "step": list_checkpoints(run.stage_folder(stage))[-1],
+        "val_bpb": validation.bits_per_byte,
+        "val_loss": validation.loss,
+        "tasks": {name: result.to_json() for name, result in results.items()},
+    }
+    _write_answers(run, stage, results)
+    written = run.read_results()
+    before = written["stages"].get(stage, {})
+    if before.get("step") == entry["step"]:
+        entry["tasks"] = before["tasks"] | entry["tasks"]
+    written["stages"][stage] = entry
+    written["stages"] = {name: written["stages"][name] for name in STAGES if name in written["stages"]}
+    run.write_results(written)
+    _add_wall_seconds(run, time.monotonic() - began)
+    return entry
+
+
+def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult]) -> None:
+    """`answers.jsonl` in the stage's folder: what was asked, what was answered, right or wrong."""
+    with (run.stage_folder(stage) / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for name, result in results.items():
+            for answer in result.transcripts:
+                file.write(json.dumps({"task": name, **answer}, ensure_ascii=False) + "\n")
+
+
+def _add_wall_seconds(run: Run, seconds: float) -> None:
+    results = run.read_results()
+    results["wall_seconds"] = round(results["wall_seconds"] + seconds, 1)
+    run.write_results(results)

@@ -1,0 +1,132 @@
+"""A run: the folder that holds everything that one recipe produced.
+
+    recipe.toml        the recipe, every value written out, the machine's decisions with it
+    tokenizer/         tokenizer.json
+    base/ mid/ sft/    checkpoints/, metrics.jsonl, validation.jsonl
+    results.json       what every stage reached
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..recipe import MachineSettings, Recipe, differences
+from ..stages import STAGES, StageName
+from ..tokenizer import Tokenizer
+from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint, write_json
+from .machine import resolve_machine
+from .metrics import MetricsFile
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its recipe."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def begin(cls, folder: Path, recipe: Recipe) -> Run:
+        """Begin a run in `folder`, or go on with the one that is there if its recipe is the same."""
+        if (folder / "recipe.toml").exists():
+            run = cls.open(folder)
+            asked = replace(recipe, machine=_decided(recipe.machine, run.recipe.machine))
+            if changed := differences(run.recipe, asked):
+                raise UserError(
+                    f"{folder} holds a run of another recipe (there → asked now):\n  "
+                    + "\n  ".join(changed)
+                    + "\nchoose another folder with --run, or remove this one"
+                )
+            return run
+        run = cls(folder, replace(recipe, machine=resolve_machine(recipe.machine)))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "recipe.toml.aside").write_text(run.recipe.to_toml(), "utf-8")
+            (folder / "recipe.toml.aside").replace(folder / "recipe.toml")
+        except OSError as error:
+            raise UserError(f"{folder}: a run can't be written there ({error.strerror})") from None
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open a run that exists."""
+        path = folder / "recipe.toml"
+        if not path.is_file():
+            raise UserError(f"{folder} is not a run: it has no recipe.toml. `parrotlet runs` lists those there are")
+        return cls(folder, Recipe.parse(path.read_text("utf-8"), str(path)))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process from writing to the run at the same time."""
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{self.folder}: another process is working on this run") from None
+            yield
+
+    def stage_folder(self, stage: StageName) -> Path:
+        """The folder of a stage."""
+        return self.folder / stage
+
+    def metrics(self, stage: StageName) -> MetricsFile:
+        """A line an optimiser step."""
+        return MetricsFile(self.stage_folder(stage) / "metrics.jsonl")
+
+    def validation(self, stage: StageName) -> MetricsFile:
+        """A line a measurement on the way."""
+        return MetricsFile(self.stage_folder(stage) / "validation.jsonl")
+
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer; `UserError` if it has none yet."""
+        if not (self.folder / "tokenizer" / "tokenizer.json").exists():
+            raise UserError(f"{self.folder} has no tokenizer yet: parrotlet train tokenizer --run {self.folder}")
+        return Tokenizer.load(self.folder / "tokenizer")
+
+    def stages(self) -> list[StageName]:
+        """Stages that have a checkpoint, in the order of the pipeline."""
+        return [stage for stage in STAGES if list_checkpoints(self.stage_folder(stage))]
+
+    def load(self, stage: StageName, step: int | None = None, *, optimizer: bool = False) -> Checkpoint:
+        """The checkpoint of a stage at `step` (default: its last), checked to belong to the run's tokenizer."""
+        steps = list_checkpoints(self.stage_folder(stage))
+        if not steps:
+            raise UserError(
+                f"{self.folder} has no checkpoint of {stage}: parrotlet train {stage} --run {self.folder}"
+            )
+        if step is not None and step not in steps:
+            raise UserError(f"{self.folder} has no checkpoint {stage}@{step}; there are {', '.join(map(str, steps))}")
+        folder = checkpoint_folder(self.stage_folder(stage), steps[-1] if step is None else step)
+        checkpoint = load_checkpoint(folder, optimizer=optimizer)
+        if checkpoint.state["tokenizer"] != self.tokenizer().fingerprint:
+            raise UserError(
+                f"{folder} was trained with another tokenizer than {self.folder / 'tokenizer'} holds; "
+                "its ids would mean other texts. Put the right tokenizer.json back, or train the stage again"
+            )
+        return checkpoint
+
+    def read_results(self) -> dict[str, Any]:
+        """What `results.json` holds so far."""
+        path = self.folder / "results.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else {"wall_seconds": 0.0, "stages": {}}
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Replace `results.json`, whole."""
+        write_json(self.folder / "results.json", results)
+
+
+def _decided(asked: MachineSettings, before: MachineSettings) -> MachineSettings:
+    """What is asked for, with `auto` and 0 as they were decided before."""
+    return MachineSettings(
+        device=before.device if asked.device == "auto" else asked.device,
+        dtype=before.dtype if asked.dtype == "auto" else asked.dtype,
+        compile=before.compile if asked.compile == "auto" else asked.compile,
+        threads=asked.threads or before.threads,
+    )
