@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from parrotlet.tokenizer import Tokenizer
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -22,3 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="parrotlet-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
+
+
+SAMPLE_TEXT = """Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. How much did
+she earn? The parrot flew over the river, sat down on the old oak tree and said good morning to everyone there.
+小鹦鹉飞过河，落在老橡树上，向大家说早上好。0.2 per minute, working 10 minutes, 3.5 apples and 12 pears cost $7.
+"""
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A small tokenizer: 256 bytes, some merges, nine special tokens."""
+    return Tokenizer.train([SAMPLE_TEXT] * 3, 400)

@@ -1,0 +1,143 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parrotlet.data import Batch, Documents, StreamOrder, held_out, validation_rows
+from parrotlet.errors import UserError
+
+LENGTH = 16
+
+
+@pytest.fixture
+def documents(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(f'{{"text": "{i} {"word " * (i % 37)}"}}\n' for i in range(90)))
+    return Documents("texts", [path])
+
+
+def order(documents, tokenizer, rows_per_step=4, streams=8, seed=1, **more):
+    return StreamOrder(
+        documents, tokenizer, length=LENGTH, rows_per_step=rows_per_step, streams=streams, seed=seed, **more
+    )
+
+
+def take(an_order, steps, state=None):
+    return list(itertools.islice(an_order.batches(state or an_order.start()), steps))
+
+
+def test_rows_do_not_depend_on_the_size_of_a_step(documents, tokenizer):
+    small = [b for b, _ in take(order(documents, tokenizer, rows_per_step=3), 8)]
+    large = [b for b, _ in take(order(documents, tokenizer, rows_per_step=12), 2)]
+    assert np.array_equal(np.concatenate([b.inputs for b in small]), np.concatenate([b.inputs for b in large]))
+    assert sum((b.sources for b in small), ()) == sum((b.sources for b in large), ())
+
+
+@pytest.mark.parametrize("stop", [0, 1, 5, 19])
+def test_resumes_exactly_from_any_state(documents, tokenizer, stop):
+    whole = take(order(documents, tokenizer), 20)
+    state = whole[stop - 1][1] if stop else None
+    rest = take(order(documents, tokenizer), 20 - stop, state)
+    assert [b.hash for b, _ in rest] == [b.hash for b, _ in whole[stop:]]
+    assert [s for _, s in rest] == [s for _, s in whole[stop:]]
+
+
+def test_streams_read_every_document_once_an_epoch_and_lose_no_token(documents, tokenizer):
+    """One stream: the concatenation of its rows is the concatenation of all documents."""
+    rows = [b for b, _ in take(order(documents, tokenizer, rows_per_step=1, streams=1), 150)]
+    tokens = np.concatenate([b.inputs[0] for b in rows])
+    starts = np.flatnonzero(tokens == tokenizer.bos)
+    texts = [tokenizer.decode(part[1:]) for part in np.split(tokens, starts)[1 : len(documents) + 1]]
+    assert sorted(texts) == sorted(documents)
+    targets = np.concatenate([b.targets[0] for b in rows])
+    assert np.array_equal(targets[:-1], tokens[1:])
+
+
+def test_many_streams_share_the_documents_of_an_epoch(documents, tokenizer):
+    state = None
+    seen: list[int] = []
+    for batch, state in take(order(documents, tokenizer, rows_per_step=8), 10):
+        seen += [s.index for row in batch.sources for s in row if s.cut not in ("before", "both")]
+    assert state["epoch"] == 0
+    assert len(seen) == len(set(seen))
+
+
+def test_the_next_epoch_is_counted_and_shuffled_anew(documents, tokenizer):
+    steps = take(order(documents, tokenizer, rows_per_step=8), 40)
+    epochs = [state["epoch"] for _, state in steps]
+    assert epochs[0] == 0
+    assert epochs[-1] >= 1
+    assert epochs == sorted(epochs)
+
+
+def test_segments_spans_and_cuts_are_right(documents, tokenizer):
+    for batch, _ in take(order(documents, tokenizer), 12):
+        for row, sources in enumerate(batch.sources):
+            for source in sources:
+                ids = batch.inputs[row, source.start : source.end].tolist()
+                whole = [tokenizer.bos, *tokenizer.encode(documents[source.index])]
+                at = 0 if source.cut in (None, "after") else next(
+                    i for i in range(1, len(whole)) if whole[i : i + len(ids)] == ids
+                )
+                assert whole[at : at + len(ids)] == ids
+                assert (source.cut in ("after", "both")) == (at + len(ids) < len(whole))
+                assert set(batch.segments[row, source.start : source.end].tolist()) == {source.segment}
+
+
+def test_other_seed_other_order(documents, tokenizer):
+    assert take(order(documents, tokenizer, seed=1), 1)[0][0].hash != take(order(documents, tokenizer, seed=2), 1)[0][0].hash
+
+
+def test_held_out_documents_are_never_trained_on(documents, tokenizer):
+    held = {i for i in range(len(documents)) if held_out(documents[i], 0.2)}
+    assert 5 < len(held) < 35
+    training = order(documents, tokenizer, keep=lambda text: not held_out(text, 0.2))
+    seen = {s.index for b, _ in take(training, 100) for row in b.sources for s in row}
+    validation = validation_rows(
+        documents, tokenizer, length=LENGTH, max_tokens=10**6, keep=lambda text: held_out(text, 0.2)
+    )
+    validated = {s.index for row in validation for s in row.sources}
+    assert not seen & held
+    assert validated <= held
+    assert len(validated) > len(held) / 2
+
+
+def test_fewer_documents_than_streams(tmp_path, tokenizer):
+    (tmp_path / "one.jsonl").write_text('{"text": "just this one document here"}\n')
+    documents = Documents("one", [tmp_path / "one.jsonl"])
+    batch, state = take(order(documents, tokenizer), 3)[-1]
+    assert batch.supervised == batch.inputs.numel()
+    assert state["epoch"] > 0
+
+
+def test_documents_without_text_are_refused_rather_than_looped_over(tmp_path, tokenizer):
+    (tmp_path / "blank.jsonl").write_text('{"text": " "}\n{"text": ""}\n')
+    with pytest.raises(UserError, match="no document with any text"):
+        take(order(Documents("blank", [tmp_path / "blank.jsonl"]), tokenizer), 1)
+
+
+@given(rows=st.integers(1, 9), micro=st.integers(1, 10))
+def test_micro_batches_are_the_batch(documents_batch, rows, micro):
+    batch = Batch(*(t[:rows] for t in documents_batch[:4]), sources=documents_batch[4][:rows])
+    parts = list(batch.micro_batches(micro))
+    assert sum(len(p) for p in parts) == rows
+    assert sum(p.supervised for p in parts) == batch.supervised
+    assert np.array_equal(np.concatenate([p.inputs for p in parts]), batch.inputs)
+
+
+@pytest.fixture(scope="module")
+def documents_batch(tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "t.jsonl"
+    path.write_text("".join(f'{{"text": "{i} words"}}\n' for i in range(50)))
+    batch = take(order(Documents("t", [path]), tokenizer, rows_per_step=9), 1)[0][0]
+    return batch.inputs, batch.targets, batch.positions, batch.segments, batch.sources
+
+
+def test_hash_sees_every_array(documents, tokenizer):
+    batch = take(order(documents, tokenizer), 1)[0][0]
+    for name in ("inputs", "targets", "positions", "segments"):
+        changed = {n: getattr(batch, n).clone() for n in ("inputs", "targets", "positions", "segments")}
+        changed[name][1, 3] += 1
+        assert Batch(**changed, sources=batch.sources).hash != batch.hash

@@ -1,0 +1,86 @@
+import dataclasses
+import tomllib
+
+import pytest
+
+from parrotlet.errors import UserError
+from parrotlet.recipe import Recipe, built_in_recipes, differences
+
+SMALL = """
+name = "mine"
+[model]
+depth = 2
+sequence_len = 64
+[base]
+documents = { source = "texts/*.jsonl" }
+tokens_per_step = 128
+device_batch_size = 2
+num_iterations = 3
+[mid]
+tokens_per_step = 128
+device_batch_size = 2
+train = [{ task = "gsm8k" }]
+[sft]
+conversations_per_step = 4
+train = [{ task = "gsm8k" }]
+"""
+
+
+@pytest.mark.parametrize("name", built_in_recipes())
+def test_built_in_recipes_read_and_write_back_the_same(name):
+    recipe = Recipe.load(name)
+    again = Recipe.parse(recipe.to_toml(), "again")
+    assert again == recipe
+    assert recipe.name == name
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("depth = 2", "dept = 2"), "unknown key 'dept' (did you mean 'depth'?)"),
+        (("[model]", "[modle]"), "unknown key 'modle' (did you mean 'model'?)"),
+        (("depth = 2", 'depth = "two"'), "model: depth must be int, found 'two'"),
+        (("depth = 2", "depth = true"), "model: depth must be int, found True"),
+        (('task = "gsm8k" }]\n[sft]', 'tsk = "gsm8k" }]\n[sft]'), "mid: train[0]: unknown key 'tsk'"),
+        (('name = "mine"', ""), "the key 'name' is missing"),
+        (('name = "mine"', "name = mine"), "not TOML"),
+        (("tokens_per_step = 128", "tokens_per_step = 100"), "must be a multiple of sequence_len × device_batch_size"),
+        (("conversations_per_step = 4", "tokens_per_step = 128"), "tokens_per_step has no meaning in this stage"),
+        (("num_iterations = 3", "conversations_per_step = 3"), "conversations_per_step has no meaning"),
+        (('documents = { source = "texts/*.jsonl" }', ""), "[base] names no texts"),
+        (('train = [{ task = "gsm8k" }]\n[sft]', "[sft]"), "[mid] names no tasks"),
+        (("depth = 2", 'depth = 2\n[track]\nto = "nowhere"'), "must be one of 'none', 'trackio', 'wandb'"),
+    ],
+)
+def test_what_is_wrong_is_named(change, says):
+    assert change[0] in SMALL
+    with pytest.raises(UserError, match=r"my\.toml") as caught:
+        Recipe.parse(SMALL.replace(*change, 1), "my.toml")
+    assert says in str(caught.value)
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean 'speedrun'\?"):
+        Recipe.load("speedrn")
+    with pytest.raises(UserError, match="no such recipe file"):
+        Recipe.load("nowhere.toml")
+
+
+def test_overrides_reach_any_key():
+    recipe = Recipe.parse(SMALL, "my.toml", {"model.depth": 3, "machine.dtype": "float32", "eval.limit": 5})
+    assert (recipe.model.depth, recipe.machine.dtype, recipe.eval.limit) == (3, "float32", 5)
+    with pytest.raises(UserError, match="did you mean 'depth'"):
+        Recipe.parse(SMALL, "my.toml", {"model.dpth": 3})
+
+
+def test_differences_name_the_keys():
+    recipe = Recipe.parse(SMALL, "my.toml")
+    other = dataclasses.replace(recipe, seed=7, model=dataclasses.replace(recipe.model, depth=3))
+    assert differences(recipe, recipe) == []
+    assert differences(recipe, other) == ["model.depth: 2 → 3", "seed: 42 → 7"]
+
+
+def test_written_recipe_says_every_value():
+    written = tomllib.loads(Recipe.parse(SMALL, "my.toml").to_toml())
+    assert written["optim"]["matrix_lr"] == 0.02
+    assert written["tokenizer"]["vocab_size"] == 65_536
