@@ -49,7 +49,7 @@ def test_built_in_recipes_read_and_write_back_the_same(name):
         (("num_iterations = 3", "conversations_per_step = 3"), "conversations_per_step has no meaning"),
         (('documents = { source = "texts/*.jsonl" }', ""), "[base] names no texts"),
         (('train = [{ task = "gsm8k" }]\n[sft]', "[sft]"), "[mid] names no tasks"),
-        (("depth = 2", 'depth = 2\n[track]\nto = "nowhere"'), "must be one of 'none', 'trackio', 'wandb'"),
+        (('name = "mine"', 'name = "mine"\ntrack = { to = "nowhere" }'), "must be one of 'none', 'trackio', 'wandb'"),
     ],
 )
 def test_what_is_wrong_is_named(change, says):

@@ -46,7 +46,7 @@ def test_resumes_exactly_from_any_state(documents, tokenizer, stop):
 
 def test_streams_read_every_document_once_an_epoch_and_lose_no_token(documents, tokenizer):
     """One stream: the concatenation of its rows is the concatenation of all documents."""
-    rows = [b for b, _ in take(order(documents, tokenizer, rows_per_step=1, streams=1), 150)]
+    rows = [b for b, _ in take(order(documents, tokenizer, rows_per_step=1, streams=1), 400)]
     tokens = np.concatenate([b.inputs[0] for b in rows])
     starts = np.flatnonzero(tokens == tokenizer.bos)
     texts = [tokenizer.decode(part[1:]) for part in np.split(tokens, starts)[1 : len(documents) + 1]]

@@ -69,7 +69,9 @@ class Conversation:
     def check_trainable(self, where: str) -> None:
         """Raise `UserError` unless there is an assistant turn to learn from, at the end."""
         if not any(m.role == "assistant" for m in self.messages):
-            raise UserError(f"{where}: no assistant message, so there is nothing to learn; add one or drop it")
+            raise UserError(
+                f"{where}: no assistant message, so there is nothing to learn; add one or drop it"
+            )
         if self.messages[-1].role != "assistant":
             raise UserError(
                 f"{where}: ends with a {self.messages[-1].role} message; the last must be the assistant's"
@@ -103,7 +105,11 @@ def _message(raw: object, where: str) -> Message:
 
 
 def _part(raw: object, where: str) -> Part:
-    if isinstance(raw, Mapping) and raw.get("type") in get_args(PartType) and isinstance(raw.get("text"), str):
+    if (
+        isinstance(raw, Mapping)
+        and raw.get("type") in get_args(PartType)
+        and isinstance(raw.get("text"), str)
+    ):
         return Part(raw["type"], raw["text"])
     raise UserError(
         f'{where}: expected {{"type": {"|".join(get_args(PartType))}, "text": "…"}}, found {_shown(raw)}'

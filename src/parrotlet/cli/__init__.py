@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -10,6 +11,8 @@ import tyro
 from ..errors import UserError
 
 INTERRUPTED = 130
+MAKE_ROOM = "The last checkpoint is intact: make room and give the same command again"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
@@ -32,17 +35,23 @@ def main() -> None:
     }.items():
         app.command(command, name=name)
     try:
-        app.cli(prog="parrotlet", description="Train a small chat model end to end, and see what every stage teaches it.")
+        app.cli(
+            prog="parrotlet",
+            description="Train a small chat model end to end, and see what every stage teaches it.",
+        )
     except UserError as error:
         sys.exit(_complain(error))
+    except BrokenPipeError:  # `parrotlet xray … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.exit(_complain(f"{error.filename or 'a file'} could not be written: {error.strerror}. {MAKE_ROOM}"))
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # `parrotlet xray … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
-def _complain(error: UserError) -> int:
+def _complain(error: object) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2

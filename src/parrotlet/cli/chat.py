@@ -60,7 +60,10 @@ def chat(
     turn = 0
     while asked := _ask():
         conversation = answer(
-            engine, tokenizer, (*conversation, Message("user", asked)), replace(sampling, seed=sampling.seed + turn)
+            engine,
+            tokenizer,
+            (*conversation, Message("user", asked)),
+            replace(sampling, seed=sampling.seed + turn),
         )
         turn += 1
 
@@ -103,7 +106,9 @@ def _fit(
         prompt = render_prompt(Conversation(messages), tokenizer)
         left_out += 1
     if left_out:
-        console.print(f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False)
+        console.print(
+            f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False
+        )
     return prompt, messages
 
 

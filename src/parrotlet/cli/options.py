@@ -48,7 +48,9 @@ class RecipeOptions:
 
     def _overrides(self) -> dict[str, Any]:
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
-        return {key: value for key, value in named.items() if value is not None} | dict(map(_assignment, self.set))
+        return {key: value for key, value in named.items() if value is not None} | dict(
+            map(_assignment, self.set)
+        )
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -75,5 +77,7 @@ def choose_stage(run: Run, stage: StageName | None) -> StageName:
         return stage
     there = run.stages()
     if not there:
-        raise UserError(f"{run.folder} has no trained stage yet: parrotlet train {next(iter(STAGES))} --run {run.folder}")
+        raise UserError(
+            f"{run.folder} has no trained stage yet: parrotlet train {next(iter(STAGES))} --run {run.folder}"
+        )
     return there[-1]

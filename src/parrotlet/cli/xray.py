@@ -71,7 +71,11 @@ def _print_row(row: dict[str, Any]) -> None:
     for source in row["sources"]:
         goes_on = f", goes on {source['cut']}" if source["cut"] else ""
         name = source["task"] or source["dataset"]
-        console.print(Text(f"── row {row['row']}, segment {source['segment']}: {name}[{source['index']}]{goes_on}", "dim"))
+        console.print(
+            Text(
+                f"── row {row['row']}, segment {source['segment']}: {name}[{source['index']}]{goes_on}", "dim"
+            )
+        )
         line = Text()
         for i in range(source["start"], source["end"]):
             _add_token(line, tokens[i]["text"], taught[i])

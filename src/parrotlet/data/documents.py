@@ -212,7 +212,9 @@ class Documents:
         digest = hashlib.sha256()
         for file in self.files:
             with file.path.open("rb") as handle:
-                digest.update(f"{file.path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+                digest.update(
+                    f"{file.path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode()
+                )
         return digest.hexdigest()
 
 

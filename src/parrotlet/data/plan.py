@@ -39,7 +39,14 @@ class Pieces:
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
         aside = path.with_name(f"{path.stem}.aside.npz")
-        np.savez(aside, item=self.item, part=self.part, length=self.length, split=self.split, left_out=self.left_out)
+        np.savez(
+            aside,
+            item=self.item,
+            part=self.part,
+            length=self.length,
+            split=self.split,
+            left_out=self.left_out,
+        )
         aside.replace(path)
 
     @classmethod
@@ -74,7 +81,9 @@ def measure_pieces(
             "raise model.sequence_len"
         )
     as_array = (np.array(values, dtype=np.int64) for values in (item, part, length))
-    return Pieces(**dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out)
+    return Pieces(
+        **dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out
+    )
 
 
 @dataclass(frozen=True)

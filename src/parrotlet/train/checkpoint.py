@@ -84,7 +84,9 @@ def verify_checkpoint(folder: Path) -> None:
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: not a whole checkpoint: manifest.json can't be read ({error}). {remedy}") from None
+        raise UserError(
+            f"{folder}: not a whole checkpoint: manifest.json can't be read ({error}). {remedy}"
+        ) from None
     if manifest.get("format") != FORMAT:
         raise UserError(f"{folder}: format {manifest.get('format')}, this version reads format {FORMAT}")
     for name, expected in manifest["files"].items():

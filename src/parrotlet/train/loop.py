@@ -204,7 +204,11 @@ def measure(t: Training) -> None:
     line: dict[str, Any] = {"step": t.step}
     if t.validation:
         validation: Validation = evaluate_loss(t.model, t.validation, t.tokenizer.bytes_per_token)
-        line |= {"val_loss": validation.loss, "val_bpb": validation.bits_per_byte, "tokens": validation.tokens}
+        line |= {
+            "val_loss": validation.loss,
+            "val_bpb": validation.bits_per_byte,
+            "tokens": validation.tokens,
+        }
     t.tell("on_validation", line)
     t.run.validation(t.stage.name).append(line)
 
@@ -244,5 +248,5 @@ def _not_a_number(t: Training, batch: Batch, loss: float, grad_norm: float) -> s
         f"{t.stage.name} step {t.step}: the loss is {loss} (gradient norm {grad_norm}), so training stops; "
         f"the rows of this step hold {named}{more}. "
         f"`parrotlet xray {t.stage.name} --run {t.run.folder} --step {t.step}` shows them. "
-        "The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = \"float32\""
+        'The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = "float32"'
     )

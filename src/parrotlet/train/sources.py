@@ -96,7 +96,9 @@ class Sources:
         files = self._files(settings)
         named = [name for name in files if Path(name).name in settings.validation]
         if missing := set(settings.validation) - {Path(name).name for name in named}:
-            raise UserError(f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there")
+            raise UserError(
+                f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there"
+            )
         rest = [name for name in files if name not in named][: settings.max_files]
         chosen = named if validation and named else rest
         documents = Documents(settings.source, [files[name]() for name in chosen], settings.text)
@@ -164,7 +166,9 @@ class Sources:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
         if stage.reads == "documents":
             documents, keep = self.documents(validation=True)
-            rows = validation_rows(documents, tokenizer, length=length, max_tokens=settings.eval_tokens, keep=keep)
+            rows = validation_rows(
+                documents, tokenizer, length=length, max_tokens=settings.eval_tokens, keep=keep
+            )
         else:
             rows = self._conversation_rows(stage, tokenizer)
         size = settings.device_batch_size

@@ -1,0 +1,100 @@
+"""Real processes, killed and resumed through the command line."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_loop import RECIPE
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    lines = [json.dumps({"text": f"The parrot {i} said {'hello ' * (i % 9)}."}) for i in range(300)]
+    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    talk = [
+        [{"role": "user", "content": f"What is {i} and {i}?"}, {"role": "assistant", "content": f"It is {2 * i}."}]
+        for i in range(300)
+    ]
+    (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in talk))
+    (folder / "words.txt").write_text("one\ntwo\n")
+    text = RECIPE.replace("FOLDER", str(folder)).replace("num_iterations = 12", f"num_iterations = {STEPS}")
+    (folder / "recipe.toml").write_text(text)
+    return folder / "recipe.toml"
+
+
+def command(stage, recipe_file, run):
+    return [sys.executable, "-m", "parrotlet", "train", stage, "--recipe", str(recipe_file), "--run", str(run)]
+
+
+def train(stage, recipe_file, run):
+    return subprocess.run(command(stage, recipe_file, run), capture_output=True, text=True, timeout=120)
+
+
+def series(run, stage):
+    lines = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+    return [(m["step"], m["loss"], m["grad_norm"], m["batch_hash"]) for m in lines]
+
+
+def kill_after(stage, recipe_file, run, lines):
+    """Start, and kill −9 once `lines` steps are in the metrics."""
+    metrics = run / stage / "metrics.jsonl"
+    process = subprocess.Popen(command(stage, recipe_file, run), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < lines):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return process.returncode
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_is_the_same_as_not_killed(tmp_path, recipe_file):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    seed = random.Random(os.environ.get("PYTEST_SEED", "kill"))
+    for stage in ("base", "mid", "sft"):
+        done = train(stage, recipe_file, whole)
+        assert done.returncode == 0, done.stderr
+        steps = len(series(whole, stage))
+        assert kill_after(stage, recipe_file, killed, seed.randrange(2, steps - 2)) == -signal.SIGKILL
+        done = train(stage, recipe_file, killed)
+        assert done.returncode == 0, done.stderr
+        assert series(killed, stage) == series(whole, stage)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, recipe_file):
+    process = subprocess.Popen(command("base", recipe_file, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "base" / "metrics.jsonl"
+    while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 6):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with:  parrotlet train base --run {tmp_path}" in out
+    assert "Traceback" not in err
+    saved = sorted(p.name for p in (tmp_path / "base" / "checkpoints").iterdir())
+    assert int(saved[-1].removeprefix("step_")) == len(series(tmp_path, "base"))
+
+
+@pytest.mark.slow
+def test_no_room_for_a_checkpoint_is_exit_code_2_and_loses_nothing(tmp_path, recipe_file):
+    """A real limit on the size of files, set by the kernel, after some steps went well."""
+    assert train("base", recipe_file, tmp_path).returncode == 0
+    limited = (
+        "import resource, sys; from parrotlet.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
+        f"sys.argv = {['parrotlet', *command('mid', recipe_file, tmp_path)[3:]]!r}; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "could not be saved (" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "mid" / "checkpoints").iterdir())
+    assert train("mid", recipe_file, tmp_path).returncode == 0

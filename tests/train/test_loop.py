@@ -1,0 +1,281 @@
+"""The loop: what a step's loss is, resuming, stopping, and what ends a training."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from parrotlet.data import Batch
+from parrotlet.errors import UserError
+from parrotlet.model import GPT, ModelConfig
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, StoppedByUser, prepare, train, train_stage, train_tokenizer
+from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints
+from parrotlet.train.loop import Callback, accumulate_gradients
+
+CONFIG = ModelConfig(depth=2, vocab_size=400, sequence_len=32, width=32, heads=2, kv_heads=1)
+
+RECIPE = """
+name = "test"
+[tokenizer]
+vocab_size = 300
+[model]
+depth = 1
+width = 32
+heads = 2
+sequence_len = 64
+[machine]
+dtype = "float32"
+compile = false
+threads = 1
+[data]
+streams = 4
+words = "FOLDER/words.txt"
+[base]
+documents = { source = "FOLDER/texts.jsonl", holdout = 0.2 }
+tokens_per_step = 256
+device_batch_size = 2
+num_iterations = 12
+eval_every = 4
+eval_tokens = 512
+save_every = 4
+[mid]
+tokens_per_step = 256
+device_batch_size = 2
+train = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl" }]
+validation = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl", split = "validation" }]
+save_every = 2
+eval_every = 3
+[sft]
+conversations_per_step = 4
+device_batch_size = 2
+train = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl" }]
+validation = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl", split = "validation" }]
+save_every = 3
+eval_every = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Texts and conversations of a small recipe."""
+    folder = tmp_path_factory.mktemp("data")
+    texts = [f"Number {i}: the parrot said {'hello ' * (i % 7)}to {i * i} birds." for i in range(120)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    talk = [
+        [{"role": "user", "content": f"What is {i} and {i}?"}, {"role": "assistant", "content": f"It is {2 * i}."}]
+        for i in range(60)
+    ]
+    (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in talk))
+    (folder / "words.txt").write_text("one\ntwo\n")
+    return folder
+
+
+@pytest.fixture
+def recipe(folder):
+    return Recipe.parse(RECIPE.replace("FOLDER", str(folder)), "test")
+
+
+def new_run(path, recipe):
+    run = Run.begin(path, recipe)
+    train_tokenizer(run)
+    return run
+
+
+def losses(run, stage):
+    return [(m["step"], m["loss"], m["batch_hash"], m["supervised"]) for m in run.metrics(stage).read()]
+
+
+def random_batch(rows=8, seed=0, masked_rows=()):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 400, (rows, 32), generator=generator)
+    targets = torch.where(torch.rand((rows, 32), generator=generator) < 0.4, ids.roll(-1, 1), -1)
+    targets[list(masked_rows)] = -1
+    segments = torch.arange(32).div(11, rounding_mode="floor").expand(rows, 32)
+    return Batch(ids, targets, torch.arange(32).expand(rows, 32) % 11, segments.contiguous(), sources=((),) * rows)
+
+
+def gradients(batch, micro_rows):
+    model = GPT.build(CONFIG, seed=3)
+    with torch.no_grad():  # away from the zeros that the model begins with
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())), alpha=0.05)
+    loss = accumulate_gradients(model, batch, micro_rows)
+    return loss, torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("masked_rows", [(), (0,), (0, 1, 2, 3), (7,)])
+def test_micro_batch_size_changes_nothing_but_rounding(masked_rows):
+    """1×8 = 2×4 = 8×1, also where a whole micro-batch has nothing supervised; the differences have no direction."""
+    batch = random_batch(masked_rows=masked_rows)
+    loss, gradient = gradients(batch, 8)
+    for micro_rows in (1, 2, 4, 3):
+        other_loss, other = gradients(batch, micro_rows)
+        assert other_loss == pytest.approx(loss, rel=1e-6)
+        difference = other - gradient
+        assert difference.abs().max() < 1e-6 * gradient.abs().max()
+        assert difference.mean().abs() < 3 * difference.std() / math.sqrt(difference.numel()) + 1e-12
+
+
+def test_a_batch_with_nothing_supervised_has_no_loss_and_no_gradient():
+    loss, gradient = gradients(random_batch(masked_rows=range(8)), 2)
+    assert loss == 0
+    assert not gradient.any()
+
+
+def test_the_whole_way_and_its_files(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    for stage in STAGES:
+        train_stage(run, stage)
+    assert run.stages() == ["base", "mid", "sft"]
+    assert run.load("mid").state["started_from"] == "base@12"
+    assert run.load("sft").state["started_from"].startswith("mid@")
+    base = run.metrics("base").read()
+    assert [m["step"] for m in base] == list(range(12))
+    assert base[-1]["loss"] < base[0]["loss"]
+    assert base[0]["tokens"] == 256
+    assert [v["step"] for v in run.validation("base").read()] == [0, 4, 8, 12]
+    assert list_checkpoints(run.stage_folder("base")) == [8, 12]
+    sft = run.metrics("sft").read()
+    assert all(m["supervised"] < m["tokens"] for m in sft)
+    assert sft[-1]["lr_mult"] < sft[0]["lr_mult"] <= 0.02
+
+
+def test_same_seed_same_metrics(tmp_path, recipe):
+    runs = [new_run(tmp_path / name, recipe) for name in "ab"]
+    for run in runs:
+        train_stage(run, "base")
+        train_stage(run, "mid")
+    assert losses(runs[0], "base") == losses(runs[1], "base")
+    assert losses(runs[0], "mid") == losses(runs[1], "mid")
+
+
+class Stops(Callback):
+    """Sends a signal at a step."""
+
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_step(self, training, line):
+        if training.step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("stage", ["base", "mid", "sft"])
+def test_stopped_and_resumed_is_the_same_as_not_stopped(tmp_path, recipe, stage):
+    whole, stopped = new_run(tmp_path / "whole", recipe), new_run(tmp_path / "stopped", recipe)
+    for earlier in list(STAGES)[: list(STAGES).index(stage)]:
+        train_stage(whole, earlier)
+        train_stage(stopped, earlier)
+    train_stage(whole, stage)
+    with pytest.raises(StoppedByUser):
+        train(prepare(stopped, STAGES[stage], callbacks=[Stops(5, signal.SIGINT)]))
+    assert list_checkpoints(stopped.stage_folder(stage))[-1] == 5
+    train_stage(stopped, stage)
+    assert losses(stopped, stage) == losses(whole, stage)
+    ours, theirs = stopped.load(stage, optimizer=True), whole.load(stage, optimizer=True)
+    assert all(torch.equal(ours.model[n], theirs.model[n]) for n in theirs.model)
+    assert all(torch.equal(ours.optimizer[n], theirs.optimizer[n]) for n in theirs.optimizer)
+
+
+def test_not_a_number_stops_with_step_and_rows(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+
+    class Poisons(Callback):
+        def on_step(self, training, line):
+            if training.step == 6:
+                with torch.no_grad():
+                    training.model.head.weight[3] = math.nan
+
+    with pytest.raises(UserError, match=r"base step 6: the loss is nan.*texts\.jsonl\["):
+        train(prepare(run, STAGES["base"], callbacks=[Poisons()]))
+    assert list_checkpoints(run.stage_folder("base")) == [4]
+    assert all(math.isfinite(m["loss"]) for m in run.metrics("base").read())
+
+
+def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+
+    class Crashes(Callback):
+        def on_validation(self, training, line):
+            if training.step == 8:
+                raise RuntimeError("out of memory in the evaluation")
+
+    with pytest.raises(RuntimeError):
+        train(prepare(run, STAGES["base"], callbacks=[Crashes()]))
+    assert list_checkpoints(run.stage_folder("base"))[-1] == 8
+
+
+def test_a_second_epoch_is_announced(tmp_path, recipe):
+    run = new_run(tmp_path / "run", dataclasses.replace(recipe, base=dataclasses.replace(recipe.base, num_iterations=40)))
+    told = []
+
+    class Listens(Callback):
+        def on_notice(self, training, text):
+            told.append(text)
+
+    train(prepare(run, STAGES["base"], callbacks=[Listens()]))
+    assert any("the documents begin again (epoch 2)" in text for text in told)
+
+
+def test_a_changed_recipe_is_refused_by_its_keys(tmp_path, recipe):
+    new_run(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match="seed: 42 → 7"):
+        Run.begin(tmp_path / "run", dataclasses.replace(recipe, seed=7))
+    assert Run.begin(tmp_path / "run", recipe).recipe == Run.open(tmp_path / "run").recipe
+
+
+def test_changed_data_are_refused_with_both_fingerprints(tmp_path, recipe, folder):
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES["base"], callbacks=[Stops(2, signal.SIGTERM)]))
+    fingerprint = run.load("base").state["data"]
+    texts = (folder / "texts.jsonl").read_text()
+    try:
+        (folder / "texts.jsonl").write_text(texts + '{"text": "one more"}\n')
+        with pytest.raises(UserError, match=rf"fingerprint {fingerprint[:16]} then"):
+            prepare(run, STAGES["base"])
+    finally:
+        (folder / "texts.jsonl").write_text(texts)
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(tmp_path, recipe, tokenizer):
+    run = new_run(tmp_path / "run", recipe)
+    train_stage(run, "base")
+    tokenizer.save(run.folder / "tokenizer")
+    with pytest.raises(UserError, match="trained with another tokenizer"):
+        prepare(run, STAGES["mid"])
+
+
+def test_a_torn_checkpoint_is_refused_and_the_one_before_still_serves(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    train_stage(run, "base")
+    torn = checkpoint_folder(run.stage_folder("base"), 12)
+    (torn / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"damaged: model\.safetensors"):
+        train_stage(run, "mid")
+    assert run.load("base", 8).state["step"] == 8
+
+
+def test_a_stage_says_what_has_to_come_before_it(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match=r"sft starts from mid or base, and .* has neither"):
+        train_stage(run, "sft")
+    train_stage(run, "base")
+    with pytest.raises(UserError, match="no checkpoint base@7; there are 8, 12"):
+        train_stage(run, "mid", "base@7")
+    with pytest.raises(UserError, match="expected a stage"):
+        train_stage(run, "mid", "bass")
+    train_stage(run, "sft", "base@8")
+    assert run.load("sft").state["started_from"] == "base@8"
+
+
+def test_one_process_at_a_time(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    with run.lock(), pytest.raises(UserError, match="another process"), Run.open(run.folder).lock():
+        pass
