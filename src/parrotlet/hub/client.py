@@ -1,0 +1,92 @@
+"""Datasets on the Hugging Face Hub, by `huggingface_hub`: resume, checksums, cache, mirror and offline mode.
+
+The environment is read at each call; `huggingface_hub` itself reads it once, when it is imported. It is
+imported where it is needed: that takes a third of a second, and most commands need no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def endpoint() -> str:
+    """The address of the Hub or of its mirror."""
+    from huggingface_hub import constants
+
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def offline() -> bool:
+    """Whether only what is cached may be used."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def list_files(repo: str, pattern: str) -> list[str]:
+    """Paths of the files in a dataset; offline, of those that are cached. `pattern`: which are needed."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint())
+    with _user_errors(repo, pattern):
+        if not offline():
+            return api.list_repo_files(repo, repo_type="dataset")
+        cached = Path(
+            api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True)
+        )
+        return [file.relative_to(cached).as_posix() for file in cached.rglob("*") if file.is_file()]
+
+
+def download(repo: str, path: str) -> Path:
+    """The cached copy of a file of a dataset, fetched if there is none or the file has changed."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint())
+    with _user_errors(repo, path):
+        return Path(api.hf_hub_download(repo, path, repo_type="dataset", local_files_only=offline()))
+
+
+@contextlib.contextmanager
+def _user_errors(repo: str, path: str) -> Iterator[None]:
+    """Say in a `UserError` what could not be had, from where, and what to do."""
+    from huggingface_hub import errors
+
+    # The base of all errors of the HTTP client that huggingface_hub uses: httpx before 2.0, httpx2 since.
+    http_error: type[Exception] = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise UserError(f"{repo!r} is not the id of a dataset, ORG/NAME: {error}") from None
+    except errors.GatedRepoError:
+        raise UserError(
+            f"dataset {repo} at {endpoint()} asks for consent: give it on the dataset's page and set HF_TOKEN"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"there is no dataset {repo} at {endpoint()}; check its name (if it is private, set HF_TOKEN)"
+        ) from None
+    except errors.LocalEntryNotFoundError as error:
+        raise UserError(_out_of_reach(repo, path, error.__cause__ or error)) from None
+    except errors.EntryNotFoundError:
+        raise UserError(f"dataset {repo} at {endpoint()} has no file {path}") from None
+    except json.JSONDecodeError:
+        raise UserError(_out_of_reach(repo, path, "its answer is not a Hub's")) from None
+    except (http_error, OSError) as error:
+        raise UserError(_out_of_reach(repo, path, error)) from None
+
+
+def _out_of_reach(repo: str, path: str, reason: object) -> str:
+    if offline():
+        return (
+            f"dataset {repo}: {path} is not in the cache, or not all of it, and HF_HUB_OFFLINE is set; "
+            "unset it, or use a folder with the Hub's layout"
+        )
+    line = (str(reason) or type(reason).__name__).splitlines()[0]
+    return (
+        f"dataset {repo}: can't get {path} from {endpoint()} ({line}). Check the network; or set HF_ENDPOINT "
+        "to a mirror; or HF_HUB_OFFLINE=1, to use what is cached; or use a folder with the Hub's layout"
+    )

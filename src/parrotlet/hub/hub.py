@@ -1,0 +1,89 @@
+"""`Hub`: the files of a dataset, by the dataset's id and the file's path in it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ..errors import UserError
+from . import client
+
+WORLD_PREFIX = "parrotlet/"
+"""Datasets that this project generates itself have ids that start so."""
+
+_SHARD = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<total>\d{5})(?P<ending>\.\w+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """Finds the files of datasets, and downloads them if need be."""
+
+    folder: Path | None = None
+    """A folder that holds `datasets/<org>/<name>/<path>`. None: the Hugging Face Hub, where `HF_ENDPOINT`
+    names a mirror and `HF_HUB_OFFLINE=1` keeps to what is cached."""
+    world: Path | None = None
+    """A folder of the same layout for the datasets of `parrotlet/`, wherever the others come from."""
+
+    def dataset_files(self, repo: str, pattern: str) -> list[str]:
+        """Paths in the dataset `repo` that match the glob `pattern`, sorted; at least one.
+
+        `*` matches any characters, `/` too. Raises `UserError` if there is no such dataset, none of its files
+        matches, or some of the files that are numbered `-00001-of-00004` are missing.
+        """
+        folder = self._folder(repo)
+        paths = client.list_files(repo, pattern) if folder is None else _files_in(folder, repo)
+        matching = sorted(path for path in paths if fnmatchcase(path, pattern))
+        where = client.endpoint() if folder is None else str(folder)
+        if not matching:
+            raise UserError(f"dataset {repo} at {where}: no file matches {pattern!r}; {_some_of(paths)}")
+        _check_all_there(matching, f"dataset {repo} at {where}")
+        return matching
+
+    def dataset_file(self, repo: str, path: str) -> Path:
+        """The local copy of a file of a dataset, downloaded if need be; `UserError` if it can't be had."""
+        folder = self._folder(repo)
+        if folder is None:
+            return client.download(repo, path)
+        file = _dataset_folder(folder, repo) / path
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; the dataset {repo} is looked for in {folder}")
+        return file
+
+    def _folder(self, repo: str) -> Path | None:
+        return self.world if self.world is not None and repo.startswith(WORLD_PREFIX) else self.folder
+
+
+def _dataset_folder(folder: Path, repo: str) -> Path:
+    dataset = folder / "datasets" / repo
+    if not dataset.is_dir():
+        raise UserError(
+            f"{dataset}: no such folder; the dataset {repo} is looked for in {folder}. Put its files there, "
+            "or take data from the Hub"
+        )
+    return dataset
+
+
+def _files_in(folder: Path, repo: str) -> list[str]:
+    dataset = _dataset_folder(folder, repo)
+    return [file.relative_to(dataset).as_posix() for file in dataset.rglob("*") if file.is_file()]
+
+
+def _some_of(paths: Iterable[str], limit: int = 5) -> str:
+    names = sorted(paths)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"there are {', '.join(names[:limit])}{more}" if names else "there are no files"
+
+
+def _check_all_there(paths: Iterable[str], where: str) -> None:
+    """A dataset of which a part is missing would be trained on without a word."""
+    found = Counter(m.group("stem", "total", "ending") for path in paths if (m := _SHARD.fullmatch(path)))
+    for (stem, total, ending), count in found.items():
+        if count < int(total):
+            raise UserError(
+                f"{where}: only {count} of the {int(total)} files {stem}-*-of-{total}{ending} are there; "
+                "add the others"
+            )

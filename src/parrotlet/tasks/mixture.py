@@ -1,0 +1,90 @@
+"""Several tasks as one: shuffled together, or one after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..chat import Conversation
+from .base import Task, digest
+
+
+class _Joined(ABC):
+    """Items of several tasks under one numbering."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def locate(self, index: int) -> tuple[int, int]:
+        """Which task (its place in `tasks`) and which of its items number `index` is."""
+
+    def __getitem__(self, index: int) -> Conversation:
+        task, item = self.locate(index)
+        return self.tasks[task][item]
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return (self[index] for index in range(len(self)))
+
+    def where(self, index: int) -> str:
+        """The place of an item in its task's data."""
+        task, item = self.locate(index)
+        return self.tasks[task].where(item)
+
+
+class TaskSequence(_Joined):
+    """Tasks one after the other, each once."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(tasks)
+        self._starts = _starts([len(task) for task in self.tasks])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when an item or the order does."""
+        return digest("sequence", *(task.fingerprint for task in self.tasks))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Which task (its place in `tasks`) and which of its items number `index` is."""
+        return _locate(self._starts, range(len(self))[index])
+
+
+class TaskMixture(_Joined):
+    """The items of some tasks, shuffled together by `seed`; those of a task with `repeat` = n, n times."""
+
+    def __init__(self, tasks: Sequence[Task], seed: int) -> None:
+        super().__init__(tasks)
+        self.seed = seed
+        self._starts = _starts([len(task) * task.repeat for task in self.tasks])
+        self._order = np.random.Generator(np.random.PCG64(seed)).permutation(int(self._starts[-1]))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when an item, its weight or the order does."""
+        return digest("mixture", self.seed, *((task.fingerprint, task.repeat) for task in self.tasks))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Which task (its place in `tasks`) and which of its items number `index` is."""
+        task, place = _locate(self._starts, int(self._order[index]))
+        return task, place % len(self.tasks[task])
+
+
+def _starts(sizes: Sequence[int]) -> np.ndarray:
+    """Where each task begins, and at the end the number of all items."""
+    return np.cumsum([0, *sizes], dtype=np.int64)
+
+
+def _locate(starts: np.ndarray, place: int) -> tuple[int, int]:
+    task = int(np.searchsorted(starts, place, side="right")) - 1
+    return task, place - int(starts[task])

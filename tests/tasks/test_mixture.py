@@ -1,0 +1,117 @@
+"""Tasks joined: shuffled together, or one after the other."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parrotlet.chat import Conversation, Message
+from parrotlet.tasks import Task, TaskMixture, TaskSequence
+from parrotlet.tasks.select import Selection, cut_out, hold_out
+
+
+class Numbers(Task):
+    """Items that say their number."""
+
+    def __init__(self, name: str, size: int, repeat: int = 1) -> None:
+        self.name, self.dataset, self.split, self.size, self.repeat = name, name, "train", size, repeat
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.name}{self.size}"
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Conversation:
+        return Conversation((Message("user", f"{self.name} {index}"), Message("assistant", "yes")))
+
+    def where(self, index: int) -> str:
+        return f"{self.name}, row {index}"
+
+
+def texts(items: object) -> list[str]:
+    return [c.messages[0].text for c in items]  # pyright: ignore
+
+
+many_tasks = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 4)), max_size=5).map(
+    lambda sizes: [Numbers(f"t{i}", size, repeat) for i, (size, repeat) in enumerate(sizes)]
+)
+
+
+@given(many_tasks, st.integers(0, 2**32))
+def test_a_mixture_holds_every_item_as_often_as_its_task_says(tasks: list[Numbers], seed: int) -> None:
+    mixture = TaskMixture(tasks, seed)
+    expected = {(t, i): task.repeat for t, task in enumerate(tasks) for i in range(len(task))}
+    assert Counter(mixture.locate(i) for i in range(len(mixture))) == expected
+    assert len(mixture) == sum(expected.values())
+    for index in range(len(mixture)):
+        task, item = mixture.locate(index)
+        assert mixture[index] == tasks[task][item]
+        assert mixture.where(index) == f"t{task}, row {item}"
+
+
+@given(many_tasks)
+def test_a_sequence_holds_every_item_once_in_order(tasks: list[Numbers]) -> None:
+    sequence = TaskSequence(tasks)
+    assert len(sequence) == sum(map(len, tasks))
+    assert texts(sequence) == [text for task in tasks for text in texts(task)]
+    with pytest.raises(IndexError):
+        sequence[len(sequence)]
+
+
+def test_the_order_is_a_function_of_the_seed() -> None:
+    def order(seed: int) -> list[str]:
+        return texts(TaskMixture([Numbers("a", 50), Numbers("b", 50)], seed))
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert sorted(order(1)) == sorted(order(2))
+    assert len({text[0] for text in order(1)[:20]}) == 2  # mixed, not one task after the other
+
+
+def test_a_mixture_ends() -> None:
+    with pytest.raises(IndexError):
+        TaskMixture([Numbers("a", 3)], 0)[3]
+
+
+def test_fingerprints_change_with_items_order_and_weight() -> None:
+    def fingerprint(*tasks: Numbers, seed: int = 0) -> str:
+        return TaskMixture(tasks, seed).fingerprint
+
+    a, b = Numbers("a", 3), Numbers("b", 3)
+    assert fingerprint(a, b) == fingerprint(Numbers("a", 3), Numbers("b", 3))
+    others = [
+        fingerprint(a),
+        fingerprint(b, a),
+        fingerprint(a, Numbers("b", 4)),
+        fingerprint(a, Numbers("b", 3, repeat=2)),
+        fingerprint(a, b, seed=1),
+        TaskSequence([a, b]).fingerprint,
+    ]
+    assert len({fingerprint(a, b), *others}) == len(others) + 1
+
+
+@given(st.integers(0, 200))
+def test_held_out_rows_are_never_trained_on(size: int) -> None:
+    train, validation = (hold_out(Numbers("a", size), split) for split in ("train", "validation"))
+    assert (train.split, validation.split) == ("train", "validation")
+    assert texts(validation) == [f"a {i}" for i in range(size) if i % 20 == 19]
+    assert texts(train) == [f"a {i}" for i in range(size) if i % 20 != 19]
+
+
+@given(st.integers(0, 20), st.none() | st.integers(0, 25), st.none() | st.integers(0, 25))
+def test_slices(size: int, start: int | None, stop: int | None) -> None:
+    whole = Numbers("a", size)
+    part = cut_out(whole, start, stop)
+    assert texts(part) == texts(whole)[start:stop]
+    assert [part.where(i) for i in range(len(part))] == [f"a, row {i}" for i in range(size)][start:stop]
+
+
+def test_the_fingerprint_of_a_part_says_which_part() -> None:
+    whole = Numbers("a", 10)
+    parts = [whole, cut_out(whole, 0, 5), cut_out(whole, 5, 10), Selection(whole, np.arange(10)[::-1])]
+    assert len({part.fingerprint for part in parts}) == len(parts)
+    assert cut_out(whole, 0, 5).fingerprint == cut_out(Numbers("a", 10), None, 5).fingerprint
