@@ -1,0 +1,16 @@
+"""How sure a measured share is."""
+
+from __future__ import annotations
+
+import math
+
+
+def wilson_interval(correct: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval that holds the true share with 95 % confidence (z = 1.96), after `correct` of `n` (Wilson 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    share = correct / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
