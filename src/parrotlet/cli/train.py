@@ -14,7 +14,6 @@ from .run import resumable
 def train(
     stage: tyro.conf.Positional[Literal["tokenizer", "base", "mid", "sft"]],
     options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
-    /,
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="STAGE[@STEP]")] = None,
 ) -> None:
     """Train the tokenizer or one stage; what is unfinished goes on where it stopped.

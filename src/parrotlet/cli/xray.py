@@ -20,7 +20,6 @@ from .options import RecipeOptions
 def xray(
     stage: tyro.conf.Positional[StageName],
     options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
-    /,
     step: int = 0,
     row: int | None = None,
     json: bool = False,
