@@ -13,4 +13,6 @@ def wilson_interval(correct: int, n: int, z: float = 1.96) -> tuple[float, float
     middle = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    low = (middle - half) / scale if correct > 0 else 0.0  # exactly, where rounding would only come near
+    high = (middle + half) / scale if correct < n else 1.0
+    return low, high

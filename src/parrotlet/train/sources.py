@@ -32,7 +32,8 @@ from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
-from ..world import WORLD_VERSION, write_world
+from ..world import VERSION as WORLD_VERSION
+from ..world import write_world
 from .progress import ProgressLine
 
 HUB_PREFIX = "hf://datasets/"

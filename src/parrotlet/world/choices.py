@@ -1,0 +1,73 @@
+"""Multiple-choice items: a question, its choices in random order, and which of them is right."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .facts import World
+from .relations import Question, relations, shown_value
+
+ALIKE = (
+    {"grass", "hay", "leaves", "water plants", "carrots", "potatoes", "corn", "seeds"},
+    {"mice", "meat", "fish", "flies"},
+    {"berries", "nuts", "seeds", "carrots"},
+    {"in a meadow", "in a stable", "in a farmyard", "in a house"},
+    {"in a forest", "in a cave", "in a burrow", "in the mountains", "in the jungle"},
+    {"a cub", "a pup", "a puppy", "a kid", "a bunny"},
+    {"a chick", "a hatchling", "an owlet"},
+    {"wood", "oak", "pine", "bamboo", "willow"},
+    {"iron", "tin", "brass", "silver"},
+    {"the wind", "running water", "steam"},
+    {"a motor", "a spring", "a horse"},
+)
+"""Choices that a sensible person could defend for each other: never offered together."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question with its choices; `answer` is the place of the right one."""
+
+    question: str
+    subject: str
+    choices: tuple[str, ...]
+    answer: int
+
+    @property
+    def right(self) -> str:
+        """The right choice."""
+        return self.choices[self.answer]
+
+
+def ask(world: World, question: Question, rng: random.Random, number: int = 4) -> Item:
+    """A question about a fact with `number` choices; the wrong ones are of its kind, and surely wrong."""
+    facts = world.of_relation[question.fact.relation]
+    if question.back:
+        true = {str(f.entity) for f in facts if _alike(str(f.value), str(question.fact.value))}
+        pool = {str(f.entity) for f in facts} - true
+    else:
+        pool = {shown_value(f) for f in facts} - {question.answer}
+    subject = relations()[question.fact.relation].subject
+    return _item(question.text, subject, question.answer, sorted(pool), rng, number)
+
+
+def exercise(world: World, rng: random.Random, number: int = 4) -> Item:
+    """A question that can be answered by reading alone: it practises finding the letter of a choice."""
+    pools = (world.people, world.places, world.animals, world.goods)
+    pool = [str(x) for x in rng.choice(pools)]
+    right = rng.choice(pool)
+    form = rng.choice(("Which choice says {}?", "Find {}.", "Which letter stands for {}?", "Choose {}."))
+    wrong = [word for word in pool if word != right]
+    return _item(form.format(right), "reading", right, wrong, rng, number)
+
+
+def _item(text: str, subject: str, right: str, pool: Sequence[str], rng: random.Random, number: int) -> Item:
+    fitting = [choice for choice in pool if not _alike(choice, right)]
+    wrong = rng.sample(fitting, min(len(fitting), number - 1))
+    place = rng.randrange(len(wrong) + 1)
+    return Item(text, subject, (*wrong[:place], right, *wrong[place:]), place)
+
+
+def _alike(one: str, other: str) -> bool:
+    return one == other or any({one, other} <= group for group in ALIKE)
