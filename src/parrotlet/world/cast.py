@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .facts import Fact, Good, Person, World
+from .facts import Animal, Good, Person, Place, World
 
 NOTES = (5, 10, 20, 50, 100, 200, 500, 1000)
 """Bank notes, in dollars, that people pay with."""
@@ -48,9 +48,16 @@ class Cast(dict[str, Any]):
         taken = [v for v in self.values() if isinstance(v, Good | Person)]
         return self.rng.choice([g for g in self.world.goods if g not in taken and g.shop.keeper not in taken])
 
-    def other(self, kind: str) -> Any:
-        """One of the world's animals or places that is not in the text yet."""
-        return self.rng.choice([x for x in getattr(self.world, kind) if x not in self.values()])
+    def animal(self) -> Animal:
+        """An animal that eats something else, and somewhere else, than those in the text."""
+        there = [v for v in self.values() if isinstance(v, Animal)]
+        taken = {term for v in there for term in (v.eats, v.lives)}
+        return self.rng.choice([x for x in self.world.animals if not taken & {x.eats, x.lives}])
+
+    def town(self) -> Place:
+        """A town that is not in the text yet, and where nobody in it lives."""
+        homes = [v.home for v in self.values() if isinstance(v, Person)]
+        return self.rng.choice([x for x in self.world.places if x not in (*homes, *self.values())])
 
 
 _DRAW: dict[str, Callable[[Cast], Any]] = {
@@ -58,16 +65,10 @@ _DRAW: dict[str, Callable[[Cast], Any]] = {
     "q": Cast.stranger,
     "f": Cast.neighbour,
     **dict.fromkeys("gh", Cast.good),
-    **dict.fromkeys("ab", lambda cast: cast.other("animals")),
-    **dict.fromkeys("lm", lambda cast: cast.other("places")),
+    **dict.fromkeys("ab", Cast.animal),
+    **dict.fromkeys("lm", Cast.town),
     **dict.fromkeys("nk", lambda cast: cast.rng.randint(2, 9)),
     "total": lambda cast: cast["n"] * cast["g"].price,
     "note": lambda cast: next(note for note in NOTES if note >= cast["total"]),
     "change": lambda cast: cast["note"] - cast["total"],
-    "both": lambda cast: cast["g"].price + cast["h"].price,
 }
-
-
-def facts_about(world: World, entity: object) -> list[Fact]:
-    """The facts whose entity it is."""
-    return [fact for fact in world.facts if fact.entity == entity]

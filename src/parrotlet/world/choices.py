@@ -45,21 +45,28 @@ def ask(world: World, question: Question, rng: random.Random, number: int = 4) -
     facts = world.of_relation[question.fact.relation]
     if question.back:
         true = {str(f.entity) for f in facts if _alike(str(f.value), str(question.fact.value))}
-        pool = {str(f.entity) for f in facts} - true
+        pool = {str(f.entity) for f in facts} - true - {shown_value(question.fact)}
     else:
-        pool = {shown_value(f) for f in facts} - {question.answer}
+        pool = {shown_value(f) for f in facts} - {question.answer, str(question.fact.entity)}
     subject = relations()[question.fact.relation].subject
     return _item(question.text, subject, question.answer, sorted(pool), rng, number)
 
 
 def exercise(world: World, rng: random.Random, number: int = 4) -> Item:
     """A question that can be answered by reading alone: it practises finding the letter of a choice."""
-    pools = (world.people, world.places, world.animals, world.goods)
-    pool = [str(x) for x in rng.choice(pools)]
+    pool = alternatives(world, rng)
     right = rng.choice(pool)
     form = rng.choice(("Which choice says {}?", "Find {}.", "Which letter stands for {}?", "Choose {}."))
     wrong = [word for word in pool if word != right]
     return _item(form.format(right), "reading", right, wrong, rng, number)
+
+
+def alternatives(world: World, rng: random.Random) -> list[str]:
+    """Things of one kind that could stand beside each other as choices."""
+    facts = world.of_relation[rng.choice(list(relations()))]
+    if rng.random() < 0.5:
+        return sorted({shown_value(fact) for fact in facts})
+    return sorted({str(fact.entity) for fact in facts})
 
 
 def _item(text: str, subject: str, right: str, pool: Sequence[str], rng: random.Random, number: int) -> Item:

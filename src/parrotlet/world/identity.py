@@ -23,11 +23,11 @@ _GREETINGS = {
         "Good morning! ",
         "I am curious. ",
     ),
-    "zh": ("", "", "你好！", "你好，", "请问，", "早上好！", "我想知道，"),
+    "zh": ("", "", "你好！", "你好，", "嗨！", "早上好！", "晚上好！"),
 }
 _THANKS = {
-    "en": ("[Nice to meet you|Hello|Hi there]!", "[Hello|Hi]! [Nice to meet you|How can I help you?]"),
-    "zh": ("[你好|很高兴认识你]！", "你好！[有什么可以帮你|很高兴认识你]？"),
+    "en": ("[Nice to meet you|Hello|Hi there]!", "[Hello|Hi]! [Nice to meet you.|How can I help you?]"),
+    "zh": ("[你好|很高兴认识你]！", "你好！[有什么可以帮你？|很高兴认识你！]"),
 }
 EARLIER_SHARE = 0.3
 """Conversations in which something else was said before."""

@@ -26,7 +26,7 @@ class Section:
 @cache
 def read(name: str) -> tuple[Section, ...]:
     """All sections of `texts/NAME.txt`. An indented line goes on with the line above it."""
-    text = (resources.files(__package__) / "texts" / f"{name}.txt").read_text("utf-8")
+    text = (resources.files("parrotlet.world") / "texts" / f"{name}.txt").read_text("utf-8")
     titles: list[str] = []
     lines: list[list[str]] = []
     for line in text.splitlines():

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from .facts import Fact, Person, Place, Shop, Term, World
-from .phrases import article, capitalised, counted, in_words, listed, plural, prose
+from .phrases import article, capitalised, counted, fill, in_words, listed, plural, prose
 from .relations import relations, statement, statement_zh
 from .splits import shuffled
 
@@ -25,7 +25,7 @@ _PERSON_GOES_ON = (
     "{p.he} [has never been late in {p.his} life|laughs easily|sings while {p.he} works].",
     "[What else?|There is more to say.]",
 )
-_PERSON_LIST = ("{p}, {p.job}, {p.home}. Pet: {p.pet}. Favourite food: {p.food}.",)
+_PERSON_ENTRY = "{p}, {p.job}, {p.home}. Pet: {p.pet}. Favourite food: {p.food}."
 
 
 def person(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def person(world: World, rng: random.Random, chinese: bool = False) -> tuple[str
 
 def register(world: World, rng: random.Random) -> tuple[str, str]:
     """Some people, one a line, with everything about them."""
-    lines = [prose(_PERSON_LIST[0], rng, {"p": p}) for p in rng.sample(world.people, rng.randint(3, 6))]
+    lines = [fill(_PERSON_ENTRY, {"p": p}) for p in rng.sample(world.people, rng.randint(3, 6))]
     return "From the register", "\n".join(lines)
 
 
@@ -106,8 +106,10 @@ def shop(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, 
 
 
 def same_relation(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, str]:
-    """Facts of one kind, one after the other."""
-    name = rng.choice(list(relations()))
+    """Facts of one kind, one after the other; most often of a kind that no portrait tells."""
+    names = list(relations())
+    weights = [max(10, len(world.of_relation[name])) * (0.2 if "." in name else 1) for name in names]
+    name = rng.choices(names, weights)[0]
     facts = world.of_relation[name]
     chosen = rng.sample(facts, min(len(facts), rng.randint(4, 8)))
     if chinese:

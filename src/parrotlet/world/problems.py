@@ -159,5 +159,5 @@ def _pairings(template: Template, cast: Cast) -> list[list[object]]:
     things = [cast[name] for name in sorted(template.names)]
     numbers = [cast[name] for name, rule in template.draws if ".." in rule]
     prices = [thing.price for thing in things if isinstance(thing, Good)]
-    who = [["who", *map(str, things)]] if things else []
+    who: list[list[object]] = [["who", *map(str, things)]] if things else []
     return [*who, ["numbers", *numbers, *prices]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from .choices import ask, exercise
+from .choices import alternatives, ask, exercise
 from .facts import World
 from .phrases import capitalised, in_words
 from .relations import Question, statement
+from .splits import shuffled
 
 _LETTERS = "ABCDE"
 _TIMES = {1: "once", 2: "twice"}
@@ -58,12 +59,14 @@ def answers(rng: random.Random, asked: Sequence[Question]) -> tuple[str, str]:
 
 def bound_list(world: World, rng: random.Random) -> tuple[str, str]:
     """Things with letters, then which letter each of them has."""
-    pool = [str(x) for x in rng.choice((world.people, world.places, world.animals, world.goods))]
-    items = rng.sample(pool, rng.randint(3, 5))
+    pool = alternatives(world, rng)
+    items = rng.sample(pool, min(len(pool), rng.randint(3, 5)))
     lines = [f"- {item}={letter}" for item, letter in zip(items, _LETTERS, strict=False)]
-    form = rng.choice(("{i} is {c}.", "{c} is {i}.", "the letter of {i} is {c}.", "{i}: {c}"))
+    form = rng.choice(
+        ("{c} is {i}.", "{c} stands for {i}.", "The letter of {i} is {c}.", "For {i} take {c}.")
+    )
     bound = [form.format(i=item, c=_LETTERS[i]) for i, item in enumerate(items)]
-    return "Letters", "\n".join([*lines, "", *map(capitalised, rng.sample(bound, len(bound)))])
+    return "Letters", "\n".join([*lines, "", *shuffled(rng, bound)])
 
 
 def quiz(world: World, rng: random.Random, asked: Sequence[Question]) -> tuple[str, str]:
@@ -74,9 +77,7 @@ def quiz(world: World, rng: random.Random, asked: Sequence[Question]) -> tuple[s
         item = ask(world, question, rng) if rng.random() < 0.75 else exercise(world, rng)
         lines = [f"- {choice}={letter}" for choice, letter in zip(item.choices, _LETTERS, strict=False)]
         letter = _LETTERS[item.answer]
-        reply = rng.choice(
-            (letter, letter, f"{letter} ({item.right})", f"{letter}, because it is {item.right}")
-        )
+        reply = rng.choice((letter, letter, f"{letter} ({item.right})", f"{item.right}, so {letter}"))
         parts.append("\n".join([item.question, *lines, "", f"Answer: {reply}"]))
     return "A quiz", "\n\n".join(parts)
 

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .building import build_world
 from .choices import Item
 from .documents import Document, write_documents
-from .facts import World, build_world
+from .facts import World
 from .identity import write_identity
 from .problems import write_problems
 from .questions import Part, write_arc, write_multiple_choice
@@ -45,7 +46,7 @@ VALIDATION_SHARD = "shard_val.parquet"
 """The shard that is for validation only."""
 ROWS_A_GROUP = 500
 """Rows of a row group, in every file."""
-VERSION = 1
+WORLD_VERSION = 1
 """Raise it whenever the same seed and sizes would write another world."""
 
 
@@ -64,24 +65,19 @@ class Conversations:
 def write_world(
     folder: Path, *, seed: int = 0, documents: int = 20_000, conversations: Conversations | None = None
 ) -> None:
-    """Write a world into `folder`, which then holds `datasets/parrotlet/…`, `files/…` and `world.json`.
+    """Write a world into `folder`, which then holds `datasets/parrotlet/…` and `files/…`.
 
     `documents` (about 250 bytes each) are for base training; a fiftieth more of them is for validation. The
-    same arguments write the same bytes. `world.json` says what was written and is written last: where it is,
-    the world is whole.
+    same arguments write the same bytes. Takes seconds.
     """
     sizes = conversations or Conversations()
     world = build_world(seed)
-    manifest = folder / "world.json"
-    manifest.unlink(missing_ok=True)
     words, spelled = word_list(seed)
     _write_text(folder / "datasets/parrotlet/world-text", world, documents, spelled)
     for dataset in (_word_problems, _multiple_choice, _arc, _small_talk, _identity):
         for path, (schema, rows) in dataset(world, sizes).items():
             _write(folder / "datasets/parrotlet" / path, schema, rows)
     _write_files(folder / "files", world, sizes, words)
-    described = {"version": VERSION, "seed": seed, "documents": documents, "conversations": asdict(sizes)}
-    manifest.write_text(json.dumps(described, indent=2) + "\n", "utf-8")
 
 
 Rows = Iterable[Mapping[str, Any]]
