@@ -17,9 +17,7 @@ from parrotlet.tools import ToolError, calculate
 
 
 def annotations(folder: Path) -> list[tuple[str, str]]:
-    answers = [
-        a for path in sorted(folder.glob("*.parquet")) for a in pq.read_table(path)["answer"].to_pylist()
-    ]
+    answers = [a for path in sorted(folder.glob("*.parquet")) for a in pq.read_table(path)["answer"].to_pylist()]
     return re.findall(r"<<(.*?)=(.*?)>>", "\n".join(answers))
 
 

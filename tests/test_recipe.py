@@ -44,12 +44,21 @@ def test_built_in_recipes_read_and_write_back_the_same(name):
         (('task = "gsm8k" }]\n[sft]', 'tsk = "gsm8k" }]\n[sft]'), "mid: train[0]: unknown key 'tsk'"),
         (('name = "mine"', ""), "the key 'name' is missing"),
         (('name = "mine"', "name = mine"), "not TOML"),
-        (("tokens_per_step = 128", "tokens_per_step = 100"), "must be a multiple of sequence_len × device_batch_size"),
-        (("conversations_per_step = 4", "tokens_per_step = 128"), "tokens_per_step has no meaning in this stage"),
+        (
+            ("tokens_per_step = 128", "tokens_per_step = 100"),
+            "must be a multiple of sequence_len × device_batch_size",
+        ),
+        (
+            ("conversations_per_step = 4", "tokens_per_step = 128"),
+            "tokens_per_step has no meaning in this stage",
+        ),
         (("num_iterations = 3", "conversations_per_step = 3"), "conversations_per_step has no meaning"),
         (('documents = { source = "texts/*.jsonl" }', ""), "[base] names no texts"),
         (('train = [{ task = "gsm8k" }]\n[sft]', "[sft]"), "[mid] names no tasks"),
-        (('name = "mine"', 'name = "mine"\ntrack = { to = "nowhere" }'), "must be one of 'none', 'trackio', 'wandb'"),
+        (
+            ('name = "mine"', 'name = "mine"\ntrack = { to = "nowhere" }'),
+            "must be one of 'none', 'trackio', 'wandb'",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(change, says):

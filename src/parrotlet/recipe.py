@@ -241,9 +241,7 @@ def built_in_recipes() -> list[str]:
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
     """Dotted keys whose values differ, each as `key: ours → theirs`."""
     a, b = _flat(dataclasses.asdict(ours)), _flat(dataclasses.asdict(theirs))
-    return [
-        f"{key}: {a.get(key)!r} → {b.get(key)!r}" for key in sorted({*a, *b}) if a.get(key) != b.get(key)
-    ]
+    return [f"{key}: {a.get(key)!r} → {b.get(key)!r}" for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
 
 
 def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where: str) -> None:

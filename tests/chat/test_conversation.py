@@ -7,7 +7,10 @@ USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "cont
 
 
 def test_reads_texts_and_parts():
-    call = {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "python", "text": "1+1"}]}
+    call = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "a"}, {"type": "python", "text": "1+1"}],
+    }
     conversation = Conversation.from_messages([USER, call], "here")
     assert conversation.messages == (
         Message("user", "Hi"),
@@ -34,7 +37,7 @@ def test_reads_texts_and_parts():
     ],
 )
 def test_bad_messages_are_refused_with_their_place(messages, says):
-    with pytest.raises(UserError, match="talk.jsonl, line 7") as caught:
+    with pytest.raises(UserError, match=r"talk\.jsonl, line 7") as caught:
         Conversation.from_messages(messages, "talk.jsonl, line 7")
     assert says in str(caught.value)
 

@@ -7,8 +7,7 @@ from parrotlet.chat import Conversation, Message, Part, render, render_prompt, s
 from parrotlet.tokenizer import SPECIAL_TOKENS
 
 QUESTION = (
-    "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. "
-    "How much did she earn?"
+    "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. How much did she earn?"
 )
 WENG = Conversation(
     (

@@ -33,7 +33,12 @@ class Talks(Task):
         turns, words = self.sizes[index]
         messages = []
         for turn in range(turns):
-            call = (Part("text", f"{index} "), Part("python", "1+1"), Part("python_output", "2"), Part("text", "so 2"))
+            call = (
+                Part("text", f"{index} "),
+                Part("python", "1+1"),
+                Part("python_output", "2"),
+                Part("text", "so 2"),
+            )
             messages += [Message("user", f"{turn} " + "a b " * words), Message("assistant", call)]
         return Conversation(tuple(messages))
 

@@ -56,11 +56,10 @@ def test_streams_read_every_document_once_an_epoch_and_lose_no_token(documents, 
 
 
 def test_many_streams_share_the_documents_of_an_epoch(documents, tokenizer):
-    state = None
-    seen: list[int] = []
-    for batch, state in take(order(documents, tokenizer, rows_per_step=8), 10):
-        seen += [s.index for row in batch.sources for s in row if s.cut not in ("before", "both")]
-    assert state["epoch"] == 0
+    steps = take(order(documents, tokenizer, rows_per_step=8), 10)
+    begun = [s for batch, _ in steps for row in batch.sources for s in row if s.cut not in ("before", "both")]
+    seen = [source.index for source in begun]
+    assert steps[-1][1]["epoch"] == 0
     assert len(seen) == len(set(seen))
 
 
@@ -78,8 +77,10 @@ def test_segments_spans_and_cuts_are_right(documents, tokenizer):
             for source in sources:
                 ids = batch.inputs[row, source.start : source.end].tolist()
                 whole = [tokenizer.bos, *tokenizer.encode(documents[source.index])]
-                at = 0 if source.cut in (None, "after") else next(
-                    i for i in range(1, len(whole)) if whole[i : i + len(ids)] == ids
+                at = (
+                    0
+                    if source.cut in (None, "after")
+                    else next(i for i in range(1, len(whole)) if whole[i : i + len(ids)] == ids)
                 )
                 assert whole[at : at + len(ids)] == ids
                 assert (source.cut in ("after", "both")) == (at + len(ids) < len(whole))
@@ -87,7 +88,10 @@ def test_segments_spans_and_cuts_are_right(documents, tokenizer):
 
 
 def test_other_seed_other_order(documents, tokenizer):
-    assert take(order(documents, tokenizer, seed=1), 1)[0][0].hash != take(order(documents, tokenizer, seed=2), 1)[0][0].hash
+    assert (
+        take(order(documents, tokenizer, seed=1), 1)[0][0].hash
+        != take(order(documents, tokenizer, seed=2), 1)[0][0].hash
+    )
 
 
 def test_held_out_documents_are_never_trained_on(documents, tokenizer):

@@ -19,9 +19,7 @@ GREEDY = Sampling(temperature=0.0, max_tokens=20)
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    config = ModelConfig(
-        depth=2, vocab_size=tokenizer.vocab_size, sequence_len=CONTEXT, width=32, heads=4, kv_heads=2
-    )
+    config = ModelConfig(depth=2, vocab_size=tokenizer.vocab_size, sequence_len=CONTEXT, width=32, heads=4, kv_heads=2)
     model = GPT.build(config, seed=5)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # a model that has begun to learn: sharp enough to be greedy without ties
@@ -79,9 +77,7 @@ def uncached_greedy(model, tokenizer, prompt, max_tokens):
 )
 def test_batched_is_alone_is_uncached(model, tokenizer, lengths, batch_size, data):
     prompts = prompts_of(tokenizer, lengths)
-    sampling = [
-        Sampling(temperature=0.0, max_tokens=data.draw(st.integers(1, 20))) for _ in prompts
-    ]
+    sampling = [Sampling(temperature=0.0, max_tokens=data.draw(st.integers(1, 20))) for _ in prompts]
     engine = Engine(model, tokenizer, tools=False)
     together = engine.generate(prompts, sampling, batch_size=batch_size)
     with torch.inference_mode():
@@ -197,7 +193,15 @@ def test_the_next_turn_begins_with_what_was_generated(tokenizer):
     t = tokenizer
     asked = Conversation((Message("user", "How much?"),))
     prompt = render_prompt(asked, t)
-    script = [*t.encode("so "), t.python_start, *t.encode("12/60"), t.python_end, *[0] * 5, *t.encode("0.2."), t.assistant_end]
+    script = [
+        *t.encode("so "),
+        t.python_start,
+        *t.encode("12/60"),
+        t.python_end,
+        *[0] * 5,
+        *t.encode("0.2."),
+        t.assistant_end,
+    ]
     completion = Engine(scripted(t, script), t).generate([prompt], Sampling(temperature=0, max_tokens=60))[0]
     answered = (*asked.messages, Message("assistant", completion.parts))
     follow_up = render_prompt(Conversation((*answered, Message("user", "Sure?"))), t)

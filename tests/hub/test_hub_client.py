@@ -88,9 +88,7 @@ def test_a_broken_download_goes_on_where_it_broke(
     assert server.asked[-1].range == f"bytes={chunk}-"
 
 
-def test_offline_uses_the_cache_alone(
-    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_uses_the_cache_alone(server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Hub().dataset_file(REPO, TRAIN)
     asked = len(server.asked)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -122,9 +120,7 @@ def test_unknown_dataset_file_and_pattern(server: HubServer) -> None:
             call("org/other", "x")
     with pytest.raises(UserError, match=f"dataset org/name at {server.url} has no file data/x.bin"):
         Hub().dataset_file(REPO, "data/x.bin")
-    with pytest.raises(
-        UserError, match=f"org/name at {server.url}: no file matches 'x'; there are data/test-0"
-    ):
+    with pytest.raises(UserError, match=f"org/name at {server.url}: no file matches 'x'; there are data/test-0"):
         Hub().dataset_files(REPO, "x")
     with pytest.raises(UserError, match="not the id of a dataset"):
         Hub().dataset_file("no/such/id", "x")
@@ -137,17 +133,13 @@ def test_gated_dataset(server: HubServer) -> None:
             call(REPO, TRAIN)
 
 
-def test_no_network_says_where_and_what_to_do(
-    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_network_says_where_and_what_to_do(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(folder) as server:
         gone = server.url
     monkeypatch.setenv("HF_ENDPOINT", gone)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the client's retries
     for call in (Hub().dataset_files, Hub().dataset_file):
-        with pytest.raises(
-            UserError, match=rf"org/name: can't get {TRAIN} from {gone} .*HF_ENDPOINT.*folder"
-        ):
+        with pytest.raises(UserError, match=rf"org/name: can't get {TRAIN} from {gone} .*HF_ENDPOINT.*folder"):
             call(REPO, TRAIN)
 
 
@@ -184,9 +176,7 @@ def test_the_server_runs_as_a_script(folder: Path, cache: Path, monkeypatch: pyt
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            monkeypatch.setenv(
-                "HF_ENDPOINT", process.stdout.readline().strip().removeprefix("export HF_ENDPOINT=")
-            )
+            monkeypatch.setenv("HF_ENDPOINT", process.stdout.readline().strip().removeprefix("export HF_ENDPOINT="))
             assert Hub().dataset_file(REPO, TRAIN).read_bytes() == served(folder)
         finally:
             process.terminate()
@@ -213,7 +203,5 @@ def test_real_datasets_over_the_wire(real_data: Path, cache: Path, monkeypatch: 
             paths = Hub().dataset_files(repo, pattern)
             assert paths == local.dataset_files(repo, pattern)
             for path in paths:
-                assert (
-                    Hub().dataset_file(repo, path).read_bytes() == local.dataset_file(repo, path).read_bytes()
-                )
+                assert Hub().dataset_file(repo, path).read_bytes() == local.dataset_file(repo, path).read_bytes()
     shutil.rmtree(cache)

@@ -37,9 +37,7 @@ def test_a_missing_part_is_not_passed_over(folder: Path) -> None:
 
 
 def test_nothing_that_matches_says_what_there_is(folder: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"no file matches 'data/test-\*'; there are README.md, data/train-00000"
-    ):
+    with pytest.raises(UserError, match=r"no file matches 'data/test-\*'; there are README.md, data/train-00000"):
         Hub(folder=folder).dataset_files("org/name", "data/test-*")
 
 

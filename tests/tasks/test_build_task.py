@@ -23,9 +23,7 @@ def test_every_name_can_be_built() -> None:
 
 
 def test_an_unknown_task_suggests_the_nearest() -> None:
-    with pytest.raises(
-        UserError, match=r"no task 'gsm-8k' \(did you mean 'gsm8k'\?\); there are smoltalk, mmlu"
-    ):
+    with pytest.raises(UserError, match=r"no task 'gsm-8k' \(did you mean 'gsm8k'\?\); there are smoltalk, mmlu"):
         TaskSpec(task="gsm-8k")
 
 
@@ -60,9 +58,7 @@ def test_names_repeats_and_slices(hub: Hub, write_rows: Callable[..., Path]) -> 
         build_task(TaskSpec(task="gsm8k", start=95), hub)
 
 
-def test_train_and_validation_are_apart_and_neither_reads_test(
-    hub: Hub, write_rows: Callable[..., Path]
-) -> None:
+def test_train_and_validation_are_apart_and_neither_reads_test(hub: Hub, write_rows: Callable[..., Path]) -> None:
     write_rows(TRAIN, problems(100))
     write_rows(TRAIN.replace("train", "test"), problems(7, "test "))
     train, validation, test = (

@@ -95,9 +95,7 @@ def test_validation_is_held_out(tmp_path: Path) -> None:
     train = load(tmp_path, *conversations)
     validation = load(tmp_path, *conversations, split="validation")
     assert [c.messages[0].text for c in validation] == ["19", "39"]
-    assert [validation.where(i) for i in range(2)] == [
-        f"{tmp_path / 'mine.jsonl'}, line {n}" for n in (20, 40)
-    ]
+    assert [validation.where(i) for i in range(2)] == [f"{tmp_path / 'mine.jsonl'}, line {n}" for n in (20, 40)]
     assert {c.messages[0].text for c in train} == {str(i) for i in range(45)} - {"19", "39"}
     with pytest.raises(UserError, match="3 conversations, and validation holds out every 20th"):
         load(tmp_path, GOOD, GOOD, GOOD, split="validation")

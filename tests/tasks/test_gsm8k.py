@@ -15,8 +15,7 @@ from parrotlet.tasks import TaskSpec, build_task
 from parrotlet.tasks.gsm8k import parts_of
 
 WENG = (
-    "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. "
-    "How much did she earn?"
+    "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. How much did she earn?"
 )
 WENG_ANSWER = (
     "Weng earns 12/60 = $<<12/60=0.2>>0.2 per minute.\n"
@@ -71,9 +70,7 @@ def test_a_bad_row_is_named(hub: Hub, write_rows: Callable[..., Path]) -> None:
     rows = [{"question": "q", "answer": "a"}, {"question": None, "answer": "a"}]
     write_rows("openai/gsm8k/main/test-00000-of-00001.parquet", rows)
     task = build_task(TaskSpec(task="gsm8k", split="test"), hub)
-    with pytest.raises(
-        UserError, match=r"gsm8k/main/test-00000-of-00001.parquet, row 1: .*'question' holds None"
-    ):
+    with pytest.raises(UserError, match=r"gsm8k/main/test-00000-of-00001.parquet, row 1: .*'question' holds None"):
         task[1]
 
 

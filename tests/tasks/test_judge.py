@@ -116,9 +116,7 @@ def test_letters_may_be_separated_in_many_ways(word: str, between: str) -> None:
     assert same_spelling(f"{word}: {','.join(word)}", f"{word}: {between.join(word)}.")
 
 
-@pytest.mark.parametrize(
-    "answer", ["", "cat", "cat: cat", "cat: c,t", "cat: c,a,t,t", "cat: t,a,c", "c,a,t: no"]
-)
+@pytest.mark.parametrize("answer", ["", "cat", "cat: cat", "cat: c,t", "cat: c,a,t,t", "cat: t,a,c", "c,a,t: no"])
 def test_other_spellings_are_wrong(answer: str) -> None:
     assert not same_spelling("cat: c,a,t", answer)
 

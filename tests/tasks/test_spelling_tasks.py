@@ -16,9 +16,7 @@ from parrotlet.tasks.judge import extract_final_value, spelled_letters
 from parrotlet.tasks.words import Draw, words_of_split
 from parrotlet.tools import calculate
 
-WORDS = [
-    a + b + c for a in ("stra", "blue", "goose", "rasp") for b in ("w", "ber", "ing") for c in "abcdefghij"
-]
+WORDS = [a + b + c for a in ("stra", "blue", "goose", "rasp") for b in ("w", "ber", "ing") for c in "abcdefghij"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TASKS = ("spelling", "letter-counting")
 

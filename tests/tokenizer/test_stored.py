@@ -92,9 +92,7 @@ def change_pattern(tree: Any) -> None:
     tree["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\S+"
 
 
-@pytest.mark.parametrize(
-    "damage", [drop_special, rename_special, swap_merges, drop_byte, share_an_id, change_pattern]
-)
+@pytest.mark.parametrize("damage", [drop_special, rename_special, swap_merges, drop_byte, share_an_id, change_pattern])
 def test_what_would_encode_wrongly_is_refused(content: str, damage: Callable[[Any], None], tmp_path: Path):
     tree = json.loads(content)
     damage(tree)

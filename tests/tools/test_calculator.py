@@ -150,9 +150,7 @@ def test_errors(expression: str, error: str):
     assert str(raised.value) == error
 
 
-@pytest.mark.parametrize(
-    "expression", ["1,2", "12,34", "1234,567", "1,234,5", "0,123", ",123", "1,", "1,2345"]
-)
+@pytest.mark.parametrize("expression", ["1,2", "12,34", "1234,567", "1,234,5", "0,123", ",123", "1,", "1,2345"])
 def test_a_comma_is_a_thousands_separator_or_nothing(expression: str):
     assert outcome(expression) == f"error: {UNKNOWN}"
 
@@ -381,9 +379,7 @@ def test_counts_as_python_counts(text: str, part: str):
 def annotations(real_data: Path) -> list[tuple[str, str]]:
     """Every `<<expression=result>>` of the answers: train whole, and the part of test that is there."""
     folder = real_data / "hub/datasets/openai/gsm8k/main"
-    answers = [
-        a for path in sorted(folder.glob("*.parquet")) for a in pq.read_table(path)["answer"].to_pylist()
-    ]
+    answers = [a for path in sorted(folder.glob("*.parquet")) for a in pq.read_table(path)["answer"].to_pylist()]
     return re.findall(r"<<(.*?)=(.*?)>>", "".join(answers))
 
 
@@ -394,6 +390,4 @@ def test_gsm8k_results_to_the_letter(annotations: list[tuple[str, str]]):
     written = [calculate(expression) for expression, _ in annotations]
     same = sum(ours == theirs for ours, (_, theirs) in zip(written, annotations, strict=True))
     assert same / len(annotations) >= 0.97
-    assert all(
-        Fraction(ours) == Fraction(theirs) for ours, (_, theirs) in zip(written, annotations, strict=True)
-    )
+    assert all(Fraction(ours) == Fraction(theirs) for ours, (_, theirs) in zip(written, annotations, strict=True))

@@ -9,7 +9,8 @@ import sys
 import time
 
 import pytest
-from test_loop import RECIPE
+
+from small_run import write_small_run
 
 STEPS = 60
 
@@ -17,21 +18,24 @@ STEPS = 60
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    lines = [json.dumps({"text": f"The parrot {i} said {'hello ' * (i % 9)}."}) for i in range(300)]
-    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
-    talk = [
-        [{"role": "user", "content": f"What is {i} and {i}?"}, {"role": "assistant", "content": f"It is {2 * i}."}]
-        for i in range(300)
-    ]
-    (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in talk))
-    (folder / "words.txt").write_text("one\ntwo\n")
-    text = RECIPE.replace("FOLDER", str(folder)).replace("num_iterations = 12", f"num_iterations = {STEPS}")
+    text = write_small_run(folder, documents=300, conversations=300)
+    text = text.replace("num_iterations = 12", f"num_iterations = {STEPS}")
     (folder / "recipe.toml").write_text(text)
     return folder / "recipe.toml"
 
 
 def command(stage, recipe_file, run):
-    return [sys.executable, "-m", "parrotlet", "train", stage, "--recipe", str(recipe_file), "--run", str(run)]
+    return [
+        sys.executable,
+        "-m",
+        "parrotlet",
+        "train",
+        stage,
+        "--recipe",
+        str(recipe_file),
+        "--run",
+        str(run),
+    ]
 
 
 def train(stage, recipe_file, run):
@@ -70,7 +74,9 @@ def test_killed_in_every_stage_is_the_same_as_not_killed(tmp_path, recipe_file):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, recipe_file):
-    process = subprocess.Popen(command("base", recipe_file, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("base", recipe_file, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     metrics = tmp_path / "base" / "metrics.jsonl"
     while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 6):
         time.sleep(0.002)

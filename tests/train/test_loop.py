@@ -1,7 +1,6 @@
 """The loop: what a step's loss is, resuming, stopping, and what ends a training."""
 
 import dataclasses
-import json
 import math
 import os
 import signal
@@ -17,68 +16,20 @@ from parrotlet.stages import STAGES
 from parrotlet.train import Run, StoppedByUser, prepare, train, train_stage, train_tokenizer
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints
 from parrotlet.train.loop import Callback, accumulate_gradients
+from small_run import write_small_run
 
 CONFIG = ModelConfig(depth=2, vocab_size=400, sequence_len=32, width=32, heads=2, kv_heads=1)
-
-RECIPE = """
-name = "test"
-[tokenizer]
-vocab_size = 300
-[model]
-depth = 1
-width = 32
-heads = 2
-sequence_len = 64
-[machine]
-dtype = "float32"
-compile = false
-threads = 1
-[data]
-streams = 4
-words = "FOLDER/words.txt"
-[base]
-documents = { source = "FOLDER/texts.jsonl", holdout = 0.2 }
-tokens_per_step = 256
-device_batch_size = 2
-num_iterations = 12
-eval_every = 4
-eval_tokens = 512
-save_every = 4
-[mid]
-tokens_per_step = 256
-device_batch_size = 2
-train = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl" }]
-validation = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl", split = "validation" }]
-save_every = 2
-eval_every = 3
-[sft]
-conversations_per_step = 4
-device_batch_size = 2
-train = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl" }]
-validation = [{ task = "custom-json", dataset = "FOLDER/talk.jsonl", split = "validation" }]
-save_every = 3
-eval_every = 5
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Texts and conversations of a small recipe."""
-    folder = tmp_path_factory.mktemp("data")
-    texts = [f"Number {i}: the parrot said {'hello ' * (i % 7)}to {i * i} birds." for i in range(120)]
-    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
-    talk = [
-        [{"role": "user", "content": f"What is {i} and {i}?"}, {"role": "assistant", "content": f"It is {2 * i}."}]
-        for i in range(60)
-    ]
-    (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in talk))
-    (folder / "words.txt").write_text("one\ntwo\n")
-    return folder
+    """Where texts and conversations lie."""
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def recipe(folder):
-    return Recipe.parse(RECIPE.replace("FOLDER", str(folder)), "test")
+    return Recipe.parse(write_small_run(folder), "test")
 
 
 def new_run(path, recipe):
@@ -212,7 +163,10 @@ def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
 
 
 def test_a_second_epoch_is_announced(tmp_path, recipe):
-    run = new_run(tmp_path / "run", dataclasses.replace(recipe, base=dataclasses.replace(recipe.base, num_iterations=40)))
+    run = new_run(
+        tmp_path / "run",
+        dataclasses.replace(recipe, base=dataclasses.replace(recipe.base, num_iterations=40)),
+    )
     told = []
 
     class Listens(Callback):

@@ -71,9 +71,7 @@ def test_numbers_of_the_first_step_come_from_the_question(train) -> None:
 
 def test_nothing_in_test_was_paired_in_training(world, train, test_set) -> None:
     assert not {p.question for p in train} & {p.question for p in test_set}
-    numbers = [
-        {(p.form, *re.findall(r"\d+", p.question)) for p in problems} for problems in (train, test_set)
-    ]
+    numbers = [{(p.form, *re.findall(r"\d+", p.question)) for p in problems} for problems in (train, test_set)]
     assert not numbers[0] & numbers[1]
 
 

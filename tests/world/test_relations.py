@@ -35,9 +35,7 @@ def test_a_question_has_one_answer(world) -> None:
 
 def test_the_splits_are_a_partition(world) -> None:
     whole = Counter(q.text for q in questions(world, "asks"))
-    parts = [
-        Counter(q.text for q in questions(world, "asks", part)) for part in ("train", "validation", "test")
-    ]
+    parts = [Counter(q.text for q in questions(world, "asks", part)) for part in ("train", "validation", "test")]
     assert whole == sum(parts, Counter())
     assert not parts[0] & parts[1]
     assert not parts[0] & parts[2]

@@ -92,9 +92,7 @@ def test_text_comes_in_row_groups(written: tuple[Path, float]) -> None:
         assert all(meta.row_group(i).num_rows <= 1_000 for i in range(meta.num_row_groups))
         if file.name != VALIDATION_SHARD:
             assert meta.num_row_groups >= 8
-    assert (
-        4e6 < sum(len(t.encode()) for f in text.iterdir() for t in pq.read_table(f)["text"].to_pylist()) < 8e6
-    )
+    assert 4e6 < sum(len(t.encode()) for f in text.iterdir() for t in pq.read_table(f)["text"].to_pylist()) < 8e6
 
 
 def test_conversations_fit_into_small_rows(written: tuple[Path, float]) -> None:
@@ -111,10 +109,7 @@ def test_conversations_fit_into_small_rows(written: tuple[Path, float]) -> None:
 @pytest.mark.parametrize("ours", REAL)
 def test_schemas_are_those_of_the_real_datasets(written: tuple[Path, float], real_data, ours: str) -> None:
     folder, _ = written
-    theirs = {
-        file.name.split("-")[0]: file
-        for file in (real_data / "hub" / "datasets" / REAL[ours]).glob("*.parquet")
-    }
+    theirs = {file.name.split("-")[0]: file for file in (real_data / "hub" / "datasets" / REAL[ours]).glob("*.parquet")}
     any_of_theirs = next(iter(theirs.values()))
     for file in (folder / "datasets" / "parrotlet" / ours).glob("*.parquet"):
         real = pq.read_schema(theirs.get(file.name.split("-")[0], any_of_theirs))

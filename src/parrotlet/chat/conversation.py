@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from ..errors import UserError
 
@@ -69,13 +69,9 @@ class Conversation:
     def check_trainable(self, where: str) -> None:
         """Raise `UserError` unless there is an assistant turn to learn from, at the end."""
         if not any(m.role == "assistant" for m in self.messages):
-            raise UserError(
-                f"{where}: no assistant message, so there is nothing to learn; add one or drop it"
-            )
+            raise UserError(f"{where}: no assistant message, so there is nothing to learn; add one or drop it")
         if self.messages[-1].role != "assistant":
-            raise UserError(
-                f"{where}: ends with a {self.messages[-1].role} message; the last must be the assistant's"
-            )
+            raise UserError(f"{where}: ends with a {self.messages[-1].role} message; the last must be the assistant's")
 
     def _check_order(self, where: str) -> None:
         turns = self.messages[1:] if self.messages[0].role == "system" else self.messages
@@ -97,6 +93,7 @@ def _message(raw: object, where: str) -> Message:
     role, content = raw.get("role"), raw.get("content")
     if role not in get_args(Role):
         raise UserError(f"{where}: the role must be one of {', '.join(get_args(Role))}; found {_shown(role)}")
+    role = cast("Role", role)
     if isinstance(content, str):
         return Message(role, content)
     if role != "assistant" or not isinstance(content, Sequence):
@@ -105,15 +102,9 @@ def _message(raw: object, where: str) -> Message:
 
 
 def _part(raw: object, where: str) -> Part:
-    if (
-        isinstance(raw, Mapping)
-        and raw.get("type") in get_args(PartType)
-        and isinstance(raw.get("text"), str)
-    ):
+    if isinstance(raw, Mapping) and raw.get("type") in get_args(PartType) and isinstance(raw.get("text"), str):
         return Part(raw["type"], raw["text"])
-    raise UserError(
-        f'{where}: expected {{"type": {"|".join(get_args(PartType))}, "text": "…"}}, found {_shown(raw)}'
-    )
+    raise UserError(f'{where}: expected {{"type": {"|".join(get_args(PartType))}, "text": "…"}}, found {_shown(raw)}')
 
 
 def _shown(value: object, limit: int = 80) -> str:

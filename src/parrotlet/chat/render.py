@@ -65,9 +65,7 @@ class FittedPart:
     """Whether exchanges come after it."""
 
 
-def split_to_fit(
-    conversation: Conversation, tokenizer: Tokenizer, max_tokens: int
-) -> tuple[list[FittedPart], int]:
+def split_to_fit(conversation: Conversation, tokenizer: Tokenizer, max_tokens: int) -> tuple[list[FittedPart], int]:
     """Render in as few parts as fit into `max_tokens` each, cut only between turns.
 
     Every part repeats the system message. A single exchange (a user message and its answer) that does not fit is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,10 @@ from ..tokenizer import Tokenizer
 from ..train import Run, load_model
 from .options import choose_stage, latest_run
 
+SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
+"""What stands before and after an event, and its style."""
+ENDED = {"stop": "", "length": " [cut at --max-tokens]", "context": " [the context is full]"}
+"""What is said after an answer, by how it ended."""
 ROOM_TO_ANSWER = 32
 """Tokens of the context that are kept free for an answer."""
 
@@ -49,9 +53,7 @@ def chat(
     name = choose_stage(opened, stage)
     tokenizer = opened.tokenizer()
     engine = Engine(load_model(opened, name), tokenizer, tools=tools)
-    sampling = Sampling(
-        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed)
-    )
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed))
     conversation: tuple[Message, ...] = (Message("system", system),) if system else ()
     if prompt is not None:
         answer(engine, tokenizer, (*conversation, Message("user", prompt)), sampling)
@@ -74,23 +76,21 @@ def answer(
     """Stream an answer to the last message; returns the messages with the answer."""
     console = Console(highlight=False, soft_wrap=True)
     prompt, messages = _fit(engine, tokenizer, messages, console)
-    finish = "stop"
-    parts = ()
+    completion = None
     try:
         for event in engine.stream(prompt, sampling):
-            if event.kind == "text":
-                console.print(event.text, end="", markup=False)
-            elif event.kind == "call":
-                console.print(f"⟦{event.text}", end="", style="cyan", markup=False)
-            elif event.kind == "result":
-                console.print(f" → {event.text}⟧", end="", style="yellow", markup=False)
+            if event.kind == "end":
+                completion = event.completion
             else:
-                finish, parts = event.finish, event.parts
+                before, after, style = SHOWN[event.kind]
+                console.print(f"{before}{event.text}{after}", end="", style=style, markup=False)
     except KeyboardInterrupt:
-        finish = "interrupted"
-    reason = {"stop": "", "length": " [cut at --max-tokens]", "context": " [the context is full]"}
-    console.print(reason.get(str(finish), f" [{finish}]"), style="dim", markup=False)
-    return (*messages, Message("assistant", parts)) if finish != "interrupted" else messages[:-1]
+        pass
+    if completion is None:
+        console.print(" [interrupted]", style="dim", markup=False)
+        return messages[:-1]
+    console.print(ENDED[completion.finish], style="dim", markup=False)
+    return (*messages, Message("assistant", completion.parts))
 
 
 def _fit(
@@ -106,9 +106,7 @@ def _fit(
         prompt = render_prompt(Conversation(messages), tokenizer)
         left_out += 1
     if left_out:
-        console.print(
-            f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False
-        )
+        console.print(f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False)
     return prompt, messages
 
 
@@ -121,8 +119,4 @@ def _ask() -> str:
 
 
 def _seed(seed: int | None) -> int:
-    if seed is not None:
-        return seed
-    import secrets
-
-    return secrets.randbits(31)
+    return secrets.randbits(31) if seed is None else seed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UserError
-from ..stages import STAGES, StageName
+from ..stages import StageName
 from ..train import Run, score_stage
 from .options import latest_run
 from .report import print_table
@@ -33,7 +33,8 @@ def evaluate(
         if unknown := [name for name in asked if name not in known]:
             raise UserError(f"--tasks {', '.join(unknown)}: the recipe's tasks are {', '.join(known)}")
         specs = tuple(known[name] for name in asked)
+    stages: list[StageName] = [stage] if stage else opened.stages()
     with opened.lock():
-        for name in [stage] if stage else [s for s in STAGES if s in opened.stages()]:
+        for name in stages:
             score_stage(opened, name, specs, limit)
     print_table(opened.read_results())

@@ -48,9 +48,7 @@ class RecipeOptions:
 
     def _overrides(self) -> dict[str, Any]:
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
-        return {key: value for key, value in named.items() if value is not None} | dict(
-            map(_assignment, self.set)
-        )
+        return {key: value for key, value in named.items() if value is not None} | dict(map(_assignment, self.set))
 
 
 def _assignment(text: str) -> tuple[str, Any]:

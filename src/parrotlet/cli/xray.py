@@ -71,9 +71,7 @@ def _print_row(row: dict[str, Any]) -> None:
         goes_on = f", goes on {source['cut']}" if source["cut"] else ""
         name = source["task"] or source["dataset"]
         console.print(
-            Text(
-                f"── row {row['row']}, segment {source['segment']}: {name}[{source['index']}]{goes_on}", "dim"
-            )
+            Text(f"── row {row['row']}, segment {source['segment']}: {name}[{source['index']}]{goes_on}", "dim")
         )
         line = Text()
         for i in range(source["start"], source["end"]):

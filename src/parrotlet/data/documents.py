@@ -49,9 +49,7 @@ class ParquetFile:
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path}: not a readable parquet file ({_first_line(error)})") from None
         if text not in names:
-            raise UserError(
-                f"{path}: no column {text!r}; there are {', '.join(names)}. Name the right one as `text`"
-            )
+            raise UserError(f"{path}: no column {text!r}; there are {', '.join(names)}. Name the right one as `text`")
 
     def read_block(self, block: int) -> list[str]:
         """The texts of row group `block`."""
@@ -64,9 +62,7 @@ class ParquetFile:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 row = sum(self.block_sizes[:block]) + i
-                raise UserError(
-                    f"{self.path}, row {row}: the column {self.text!r} holds {text!r}, expected a text"
-                )
+                raise UserError(f"{self.path}, row {row}: the column {self.text!r} holds {text!r}, expected a text")
         return texts
 
 
@@ -212,9 +208,7 @@ class Documents:
         digest = hashlib.sha256()
         for file in self.files:
             with file.path.open("rb") as handle:
-                digest.update(
-                    f"{file.path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode()
-                )
+                digest.update(f"{file.path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
         return digest.hexdigest()
 
 

@@ -128,9 +128,7 @@ class Stream:
             self._advance()
             passed_over += 1
             if passed_over > len(self.shuffle.documents):
-                raise UserError(
-                    f"{self.shuffle.documents.name}: no document with any text in it for this split"
-                )
+                raise UserError(f"{self.shuffle.documents.name}: no document with any text in it for this split")
         return self._ids
 
     def _advance(self) -> None:
@@ -176,9 +174,7 @@ class StreamOrder:
             for document, offset in state["streams"]
         ]
         while True:
-            rows = [
-                streams[g % self.streams].take_row(self.length) for g in range(row, row + self.rows_per_step)
-            ]
+            rows = [streams[g % self.streams].take_row(self.length) for g in range(row, row + self.rows_per_step)]
             row += self.rows_per_step
             yield (
                 Batch.from_rows(rows),

@@ -77,13 +77,10 @@ def measure_pieces(
         on_progress(i + 1, len(mixture))
     if not item:
         raise UserError(
-            f"none of the {len(mixture)} conversations fits into a row of {max_tokens} tokens; "
-            "raise model.sequence_len"
+            f"none of the {len(mixture)} conversations fits into a row of {max_tokens} tokens; raise model.sequence_len"
         )
     as_array = (np.array(values, dtype=np.int64) for values in (item, part, length))
-    return Pieces(
-        **dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out
-    )
+    return Pieces(**dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,8 @@ class PlanOrder:
         supervision: Supervision,
     ) -> None:
         self.mixture, self.tokenizer, self.pieces, self.plan = mixture, tokenizer, pieces, plan
-        self.length, self.supervision = length, supervision
+        self.length = length
+        self.supervision: Supervision = supervision
         self.steps: int | None = plan.steps
 
     def start(self) -> State:

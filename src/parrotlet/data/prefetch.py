@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def prefetch(items: Iterator[T], ahead: int = 4) -> Iterator[T]:
+def prefetch(items: Iterator[T], ahead: int = 4) -> Generator[T]:
     """The same items; up to `ahead` of them are made by a thread before they are asked for.
 
     An exception of `items` is raised where its item would have come. The thread ends when the consumer
@@ -22,7 +22,8 @@ def prefetch(items: Iterator[T], ahead: int = 4) -> Iterator[T]:
     def put(kind: str, value: T | BaseException | None) -> None:
         while not closed.is_set():
             try:
-                return ready.put((kind, value), timeout=0.1)
+                ready.put((kind, value), timeout=0.1)
+                return
             except queue.Full:
                 continue
 

@@ -228,9 +228,7 @@ def _write(
     written: dict[int, Completion] = dict(
         zip(
             fitting,
-            engine.generate(
-                [prompts[i] for i in fitting], sampling, batch_size=batch_size, on_progress=on_progress
-            ),
+            engine.generate([prompts[i] for i in fitting], sampling, batch_size=batch_size, on_progress=on_progress),
             strict=True,
         )
     )

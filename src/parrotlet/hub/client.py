@@ -35,9 +35,7 @@ def list_files(repo: str, pattern: str) -> list[str]:
     with _user_errors(repo, pattern):
         if not offline():
             return api.list_repo_files(repo, repo_type="dataset")
-        cached = Path(
-            api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True)
-        )
+        cached = Path(api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True))
         return [file.relative_to(cached).as_posix() for file in cached.rglob("*") if file.is_file()]
 
 
@@ -56,7 +54,7 @@ def _user_errors(repo: str, path: str) -> Iterator[None]:
     from huggingface_hub import errors
 
     # The base of all errors of the HTTP client that huggingface_hub uses: httpx before 2.0, httpx2 since.
-    http_error: type[Exception] = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage]
+    http_error: type[Exception] = errors.HTTPError
     try:
         yield
     except errors.HFValidationError as error:

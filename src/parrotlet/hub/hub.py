@@ -84,6 +84,5 @@ def _check_all_there(paths: Iterable[str], where: str) -> None:
     for (stem, total, ending), count in found.items():
         if count < int(total):
             raise UserError(
-                f"{where}: only {count} of the {int(total)} files {stem}-*-of-{total}{ending} are there; "
-                "add the others"
+                f"{where}: only {count} of the {int(total)} files {stem}-*-of-{total}{ending} are there; add the others"
             )

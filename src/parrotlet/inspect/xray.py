@@ -82,9 +82,7 @@ def _predicted(batch: Batch, row: int, i: int) -> int | None:
 
 def _batch(order: Any, state: Any, step: int, at: int, stage: Stage) -> Batch:
     if order.steps is not None and step >= order.steps:
-        raise UserError(
-            f"{stage.name} has {order.steps} steps, 0 to {order.steps - 1}; there is no step {step}"
-        )
+        raise UserError(f"{stage.name} has {order.steps} steps, 0 to {order.steps - 1}; there is no step {step}")
     batches = order.batches(state)
     for _ in range(step - at):
         next(batches)

@@ -23,9 +23,7 @@ class Arc(ChoiceTask):
         labels = texts_of(row["choices"], "label", where)
         key = row["answerKey"]
         if key not in labels:
-            raise UserError(
-                f"{where}: the answer {key!r} is none of the labels {', '.join(map(str, labels))}"
-            )
+            raise UserError(f"{where}: the answer {key!r} is none of the labels {', '.join(map(str, labels))}")
         choices = texts_of(row["choices"], "text", where)
         return ask(text_of(row, "question", where), choices, labels.index(key), None, where)
 

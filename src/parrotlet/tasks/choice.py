@@ -36,8 +36,6 @@ def ask(question: str, choices: Sequence[str], right: int, subject: str | None, 
         raise UserError(f"{where}: answer number {right} of {len(choices)} choices")
     letters = tuple(string.ascii_uppercase[: len(choices)])
     lines = "".join(f"- {choice}={letter}\n" for choice, letter in zip(choices, letters, strict=True))
-    prompt = (
-        f"Multiple Choice question: {question}\n{lines}\nRespond only with the letter of the correct answer."
-    )
+    prompt = f"Multiple Choice question: {question}\n{lines}\nRespond only with the letter of the correct answer."
     messages = (Message("user", prompt), Message("assistant", letters[right]))
     return Conversation(messages, letters=letters, subject=subject)

@@ -48,6 +48,4 @@ def load(spec: TaskSpec, hub: Hub) -> Identity:
     """The folder `data`, or another subset."""
     dataset = spec.dataset or DATASET
     pattern = f"{spec.subset or 'data'}/{spec.split}-*.parquet"
-    return Identity(
-        spec.task, dataset, spec.split, dataset_rows(hub, dataset, pattern, ("messages", "expects"))
-    )
+    return Identity(spec.task, dataset, spec.split, dataset_rows(hub, dataset, pattern, ("messages", "expects")))

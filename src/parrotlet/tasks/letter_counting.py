@@ -84,11 +84,7 @@ def _answer(word: str, letter: str, english: bool) -> tuple[Part, ...]:
     count = str(word.count(letter))
     by_hand = f"{spell(word)}\n\n{_count_along(word, letter)}\n\n"
     before = f"That makes {count}. Python: " if english else f"一共 {count} 个。用 Python 检查："
-    after = (
-        f"\n\nPython says {count}.\n\n#### {count}"
-        if english
-        else f"\n\nPython 的结果是 {count}。\n\n#### {count}"
-    )
+    after = f"\n\nPython says {count}.\n\n#### {count}" if english else f"\n\nPython 的结果是 {count}。\n\n#### {count}"
     return (
         Part("text", by_hand + before),
         Part("python", f"'{word}'.count('{letter}')"),

@@ -38,6 +38,4 @@ def load(spec: TaskSpec, hub: Hub) -> Mmlu:
 def _pattern(spec: TaskSpec) -> str:
     if spec.split != "train":
         return f"{spec.subset or 'all'}/{spec.split}-*.parquet"
-    return (
-        "all/dev-*.parquet" if spec.subset == "dev" else f"{spec.subset or 'auxiliary_train'}/train-*.parquet"
-    )
+    return "all/dev-*.parquet" if spec.subset == "dev" else f"{spec.subset or 'auxiliary_train'}/train-*.parquet"

@@ -68,8 +68,7 @@ def _row_count(name: str, path: Path, columns: Sequence[str]) -> int:
     names = [field.name for field in schema.field(wrapper).type] if wrapper else schema.names
     if missing := [column for column in columns if column not in names]:
         raise UserError(
-            f"{name}: no column {', '.join(missing)}; there are {', '.join(names)}. "
-            f"The task needs {', '.join(columns)}"
+            f"{name}: no column {', '.join(missing)}; there are {', '.join(names)}. The task needs {', '.join(columns)}"
         )
     return rows
 

@@ -30,9 +30,7 @@ def words_of_split(words: Sequence[str], split: Split) -> list[str]:
         if _split_of(key) == split:
             chosen[key] = small
     if not chosen:
-        raise UserError(
-            f"the list has {len(words)} words, none of them for {split}; give one of some hundred words"
-        )
+        raise UserError(f"the list has {len(words)} words, none of them for {split}; give one of some hundred words")
     return [chosen[key] for key in sorted(chosen)]
 
 

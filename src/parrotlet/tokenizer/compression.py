@@ -55,9 +55,7 @@ def load_rank_file(path: Path, pattern: str, name: str) -> tiktoken.Encoding:
     return build_encoding(name, pattern=pattern, ranks=ranks)
 
 
-def _row(
-    name: str, text: str, tokenizer: Tokenizer, references: Mapping[str, tiktoken.Encoding]
-) -> CompressionRow:
+def _row(name: str, text: str, tokenizer: Tokenizer, references: Mapping[str, tiktoken.Encoding]) -> CompressionRow:
     ids = tokenizer.encode(text)
     return CompressionRow(
         name=name,

@@ -11,6 +11,7 @@ import ast
 import decimal
 import operator
 import re
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
@@ -32,6 +33,9 @@ DECIMALS = 10
 """Digits after the point to which a result is rounded; zeros that a small one starts with don't count."""
 
 UNKNOWN = "not an expression that the calculator knows"
+
+_PARSER = threading.Lock()
+"""Python's parser counts its depth in one place for all threads and fails if two of them take turns in it."""
 
 _TOKEN = re.compile(
     r"""
@@ -70,7 +74,8 @@ def calculate(expression: str) -> str:
         raise ToolError("too long")
     source = " ".join(_tokens(expression.strip()))
     try:
-        tree = ast.parse(source, mode="eval")
+        with _PARSER:
+            tree = ast.parse(source, mode="eval")
         return _written(_value(tree.body, source.encode()))
     except (SyntaxError, ValueError) as error:
         raise ToolError(UNKNOWN) from error

@@ -109,17 +109,13 @@ class Tracker(Callback):
         try:
             self.client = __import__(to)
         except ImportError:
-            raise UserError(
-                f"track.to = {to!r} needs the package {to}: pip install 'parrotlet[track]'"
-            ) from None
+            raise UserError(f"track.to = {to!r} needs the package {to}: pip install 'parrotlet[track]'") from None
         self.project = project
 
     def on_start(self, training: Training) -> None:
         """Open the run there."""
         name = f"{training.run.folder.name}-{training.stage.name}"
-        self.session = self.client.init(
-            project=self.project, name=name, config={"recipe": training.run.recipe.name}
-        )
+        self.session = self.client.init(project=self.project, name=name, config={"recipe": training.run.recipe.name})
 
     def on_step(self, training: Training, line: dict[str, Any]) -> None:
         """Send the step."""

@@ -84,9 +84,7 @@ def verify_checkpoint(folder: Path) -> None:
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder}: not a whole checkpoint: manifest.json can't be read ({error}). {remedy}"
-        ) from None
+        raise UserError(f"{folder}: not a whole checkpoint: manifest.json can't be read ({error}). {remedy}") from None
     if manifest.get("format") != FORMAT:
         raise UserError(f"{folder}: format {manifest.get('format')}, this version reads format {FORMAT}")
     for name, expected in manifest["files"].items():
@@ -94,9 +92,7 @@ def verify_checkpoint(folder: Path) -> None:
         found = _describe(path) if path.is_file() else None
         if found != expected:
             what = "is missing" if found is None else f"has {found['bytes']} bytes and another checksum"
-            raise UserError(
-                f"{folder}: damaged: {name} {what}; the manifest says {expected['bytes']} bytes. {remedy}"
-            )
+            raise UserError(f"{folder}: damaged: {name} {what}; the manifest says {expected['bytes']} bytes. {remedy}")
 
 
 def list_checkpoints(stage_folder: Path) -> list[int]:

@@ -88,9 +88,7 @@ def score_stage(
             on_progress=line,
         )
         line.close(f"{task.name}: {results[task.name].summary()}")
-    validation = evaluate_loss(
-        model, sources.validation_batches(STAGES[stage], tokenizer), tokenizer.bytes_per_token
-    )
+    validation = evaluate_loss(model, sources.validation_batches(STAGES[stage], tokenizer), tokenizer.bytes_per_token)
     entry = {
         "step": list_checkpoints(run.stage_folder(stage))[-1],
         "val_bpb": validation.bits_per_byte,

@@ -59,9 +59,7 @@ class Run:
         """Open a run that exists."""
         path = folder / "recipe.toml"
         if not path.is_file():
-            raise UserError(
-                f"{folder} is not a run: it has no recipe.toml. `parrotlet runs` lists those there are"
-            )
+            raise UserError(f"{folder} is not a run: it has no recipe.toml. `parrotlet runs` lists those there are")
         return cls(folder, Recipe.parse(path.read_text("utf-8"), str(path)))
 
     @contextmanager
@@ -89,9 +87,7 @@ class Run:
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer; `UserError` if it has none yet."""
         if not (self.folder / "tokenizer" / "tokenizer.json").exists():
-            raise UserError(
-                f"{self.folder} has no tokenizer yet: parrotlet train tokenizer --run {self.folder}"
-            )
+            raise UserError(f"{self.folder} has no tokenizer yet: parrotlet train tokenizer --run {self.folder}")
         return Tokenizer.load(self.folder / "tokenizer")
 
     def stages(self) -> list[StageName]:
@@ -102,13 +98,9 @@ class Run:
         """The checkpoint of a stage at `step` (default: its last), checked to belong to the run's tokenizer."""
         steps = list_checkpoints(self.stage_folder(stage))
         if not steps:
-            raise UserError(
-                f"{self.folder} has no checkpoint of {stage}: parrotlet train {stage} --run {self.folder}"
-            )
+            raise UserError(f"{self.folder} has no checkpoint of {stage}: parrotlet train {stage} --run {self.folder}")
         if step is not None and step not in steps:
-            raise UserError(
-                f"{self.folder} has no checkpoint {stage}@{step}; there are {', '.join(map(str, steps))}"
-            )
+            raise UserError(f"{self.folder} has no checkpoint {stage}@{step}; there are {', '.join(map(str, steps))}")
         folder = checkpoint_folder(self.stage_folder(stage), steps[-1] if step is None else step)
         checkpoint = load_checkpoint(folder, optimizer=optimizer)
         if checkpoint.state["tokenizer"] != self.tokenizer().fingerprint:

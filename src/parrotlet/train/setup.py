@@ -58,9 +58,7 @@ def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
     )
 
 
-def prepare(
-    run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequence[Callback] = ()
-) -> Training:
+def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequence[Callback] = ()) -> Training:
     """Everything a stage needs to train, standing where its last checkpoint does, or at its beginning.
 
     `start` names the checkpoint to begin with (`base`, `base@5000`); default: the stage's first choice that

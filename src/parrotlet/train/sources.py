@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -32,8 +31,7 @@ from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
-from ..world import VERSION as WORLD_VERSION
-from ..world import write_world
+from ..world import WORLD_VERSION, write_world
 from .progress import ProgressLine
 
 HUB_PREFIX = "hf://datasets/"
@@ -97,9 +95,7 @@ class Sources:
         files = self._files(settings)
         named = [name for name in files if Path(name).name in settings.validation]
         if missing := set(settings.validation) - {Path(name).name for name in named}:
-            raise UserError(
-                f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there"
-            )
+            raise UserError(f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there")
         rest = [name for name in files if name not in named][: settings.max_files]
         chosen = named if validation and named else rest
         documents = Documents(settings.source, [files[name]() for name in chosen], settings.text)
@@ -167,9 +163,7 @@ class Sources:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
         if stage.reads == "documents":
             documents, keep = self.documents(validation=True)
-            rows = validation_rows(
-                documents, tokenizer, length=length, max_tokens=settings.eval_tokens, keep=keep
-            )
+            rows = validation_rows(documents, tokenizer, length=length, max_tokens=settings.eval_tokens, keep=keep)
         else:
             rows = self._conversation_rows(stage, tokenizer)
         size = settings.device_batch_size

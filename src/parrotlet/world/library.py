@@ -41,9 +41,7 @@ def read(name: str) -> tuple[Section, ...]:
             lines[-1][-1] = above + joint + line.strip()
         elif lines:
             lines[-1].append(line)
-    return tuple(
-        Section(tuple(t.split(" | ")), _trimmed(body)) for t, body in zip(titles, lines, strict=True)
-    )
+    return tuple(Section(tuple(t.split(" | ")), _trimmed(body)) for t, body in zip(titles, lines, strict=True))
 
 
 def _trimmed(lines: list[str]) -> tuple[str, ...]:

@@ -17,9 +17,7 @@ Part = Split | Literal["unseen"]
 
 EXERCISE_SHARE = 0.2
 """Training questions that only practise finding the letter of a choice."""
-ARC_SUBJECTS = frozenset(
-    {"animals", "how things are made", "how things work", "words", "calendar", "seasons"}
-)
+ARC_SUBJECTS = frozenset({"animals", "how things are made", "how things work", "words", "calendar", "seasons"})
 """What is asked in the shape of ARC: what holds in every world."""
 
 

@@ -62,9 +62,7 @@ def bound_list(world: World, rng: random.Random) -> tuple[str, str]:
     pool = alternatives(world, rng)
     items = rng.sample(pool, min(len(pool), rng.randint(3, 5)))
     lines = [f"- {item}={letter}" for item, letter in zip(items, _LETTERS, strict=False)]
-    form = rng.choice(
-        ("{c} is {i}.", "{c} stands for {i}.", "The letter of {i} is {c}.", "For {i} take {c}.")
-    )
+    form = rng.choice(("{c} is {i}.", "{c} stands for {i}.", "The letter of {i} is {c}.", "For {i} take {c}."))
     bound = [form.format(i=item, c=_LETTERS[i]) for i, item in enumerate(items)]
     return "Letters", "\n".join([*lines, "", *shuffled(rng, bound)])
 
@@ -128,6 +126,4 @@ def _letter_count(word: str, rng: random.Random) -> str:
 
 
 def _ends(word: str, rng: random.Random) -> str:
-    return (
-        f"The word {word} begins with {word[0]}, ends with {word[-1]} and has {in_words(len(word))} letters."
-    )
+    return f"The word {word} begins with {word[0]}, ends with {word[-1]} and has {in_words(len(word))} letters."

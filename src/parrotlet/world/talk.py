@@ -61,10 +61,7 @@ def write_talk(world: World, number: int, part: Split) -> list[Talk]:
 
 def _written_out(section: library.Section, world: World, rng: random.Random) -> Talk:
     cast = Cast(world, rng)
-    messages = [
-        {"content": prose(line[3:], rng, cast), "role": ROLES[line[0]]}
-        for line in filter(None, section.lines)
-    ]
+    messages = [{"content": prose(line[3:], rng, cast), "role": ROLES[line[0]]} for line in filter(None, section.lines)]
     return Talk(tuple(messages), f"world/{section.title[0]}")
 
 

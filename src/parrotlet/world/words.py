@@ -15,9 +15,7 @@ SHORTEST, LONGEST = 3, 10
 SPELLED_IN_DOCUMENTS = 600
 """Words that the documents spell. The word list has none of them, so tasks ask words that no text spelled."""
 
-_ONSETS = (
-    "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sh sl sm sn sp st str t th tr v w z"
-)
+_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sh sl sm sn sp st str t th tr v w z"
 _NUCLEI = "a a a e e e i i i o o o u u ai ea ee oa oo ou"
 _CODAS = "b ck d f g k l ll lt m mp n nd ng nk nt p r rd rk rm rn s sh sk ss st t x"
 _LAST = "er y en le ow ish el in on"

@@ -1,0 +1,84 @@
+"""Who attends to whom, and attention itself.
+
+B rows, T positions, H heads, K key/value heads, D head width, S cache slots.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+Mask = Tensor | BlockMask | None
+"""What is added to the scores, (B, 1, T, S); blocks of positions to leave out (CUDA); None: causal."""
+
+
+class KVCache(Protocol):
+    """Keeps the keys and values of the positions seen so far; slot = position.
+
+    Slots that were never written must hold finite values: they are weighted by 0.
+    """
+
+    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Write each row's keys and values at its positions; return those of all S slots, (B, K, S, D)."""
+        ...
+
+
+class CachedPositions:
+    """A cache during one forward pass: knows the positions, and builds the mask once for all layers."""
+
+    def __init__(self, kv_cache: KVCache, positions_BT: Tensor) -> None:
+        self._kv_cache, self._positions = kv_cache, positions_BT
+        self._mask: Tensor | None = None
+
+    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values of all S slots, and the mask: a query at position p attends to the slots ≤ p."""
+        k_BKSD, v_BKSD = self._kv_cache.update(layer, k_BKTD, v_BKTD, self._positions)
+        if self._mask is None:
+            slots_S = torch.arange(k_BKSD.shape[2], device=k_BKSD.device)
+            self._mask = additive_mask(slots_S <= self._positions[:, None, :, None], k_BKSD.dtype)
+        return k_BKSD, v_BKSD, self._mask
+
+
+def segment_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor | BlockMask:
+    """Position i attends to the positions j ≤ i of its own segment. Built once a forward pass.
+
+    Padding is a segment too (-1): it attends to itself, so that no row of the softmax is empty.
+    """
+    if segments_BT.is_cuda:
+        return _block_mask(segments_BT)
+    same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
+    return additive_mask(same_BTT.tril_()[:, None], dtype)
+
+
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where `allowed`, -inf elsewhere. (Attention would convert a boolean mask again in every layer.)"""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+
+
+def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask) -> Tensor:
+    """Softmax attention, (B, H, T, D); each key/value head serves H / K query heads."""
+    grouped = q_BHTD.shape[1] != k_BKSD.shape[1]
+    if isinstance(mask, BlockMask):
+        return _compiled_flex_attention()(q_BHTD, k_BKSD, v_BKSD, block_mask=mask, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(
+        q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+    )
+
+
+def _block_mask(segments_BT: Tensor) -> BlockMask:
+    def same_segment(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (segments_BT[b, i] == segments_BT[b, j]) & (j <= i)
+
+    B, T = segments_BT.shape
+    return create_block_mask(same_segment, B, None, T, T, device=str(segments_BT.device))
+
+
+@cache
+def _compiled_flex_attention() -> Any:
+    """FlexAttention leaves masked blocks out only when it is compiled."""
+    return torch.compile(flex_attention)

@@ -1,0 +1,230 @@
+"""The model: a decoder-only transformer, plain configuration.
+
+    B rows, T positions, C width, H heads, K key/value heads, D head width, F hidden units, V vocabulary
+
+token embedding → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head → soft cap.
+Rotary positions, then normed queries and keys; no biases; norms without parameters; untied embedding and head.
+
+Parameters, all float32, used in the compute dtype:
+
+    embedding.weight                                       (V, C)
+    blocks.I.attention.q.weight, .out.weight               (C, C)
+    blocks.I.attention.k.weight, .v.weight                 (K·D, C)
+    blocks.I.mlp.up.weight, blocks.I.mlp.down.weight       (F, C), (C, F)
+    head.weight                                            (V, C)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import CachedPositions, KVCache, Mask, attend, segment_mask
+from .config import ModelConfig
+from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
+
+HEAD_STD = 0.001
+"""Small, so that a new model is unsure of every token; not zero, so that its guesses differ."""
+
+Rope = tuple[Tensor, Tensor]
+"""Cosines and sines of every position's angles, (B or 1, T, 1, D/2) each."""
+
+
+class GPT(nn.Module):
+    """Ids in, hidden states out; the head comes with `logits` and the losses.
+
+    `dtype` is what is computed in; the parameters are float32.
+    """
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config, self.dtype = config, dtype
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
+        self.head = Linear(config.width, config.vocab_size)
+        self._block: Callable[..., Tensor] = Block.__call__
+
+    @classmethod
+    def build(
+        cls,
+        config: ModelConfig,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> GPT:
+        """A new model with random weights: built without memory, given memory on `device`, initialised."""
+        with torch.device("meta"):
+            model = cls(config, dtype)
+        model.to_empty(device=device)
+        model.initialise(seed)
+        return model
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Random weights, the same on every device.
+
+        Embedding: N(0, 1). Matrices: normal, std = min(1, √(fan_out / fan_in)) / √fan_in (Yang et al. 2023,
+        "A spectral condition for feature learning"). What writes to the residual stream: 0, so that every
+        block begins as the identity. Head: see `HEAD_STD`.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            std = _initial_std(name, parameter.shape)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
+
+    def compile_blocks(self) -> None:
+        """Compile the block: once, for all layers."""
+        self._block = torch.compile(Block.__call__, dynamic=False)
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        positions_BT: Tensor | None = None,
+        segments_BT: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm, (B, T, C), in the compute dtype.
+
+        `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within runs of the same
+        number; default: within the row. `cache`: attention goes to the cache's slots up to each position.
+        """
+        assert segments_BT is None or cache is None, "a cache holds one conversation a row"
+        if positions_BT is None:
+            positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
+        rope = self._rope(positions_BT)
+        mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
+        cached = None if cache is None else CachedPositions(cache, positions_BT)
+        x_BTC = norm(self.embedding(inputs_BT).to(self.dtype), self.config.norm_eps)
+        for block in self.blocks:
+            x_BTC = self._block(block, x_BTC, rope, mask, cached)
+        return norm(x_BTC, self.config.norm_eps)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits (…, V) of hidden states (…, C)."""
+        return softcapped_logits(hidden, self.head.weight, self.config.softcap)
+
+    def loss_sum(
+        self,
+        inputs_BT: Tensor,
+        targets_BT: Tensor,
+        positions_BT: Tensor | None = None,
+        segments_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the cross-entropy, in nats, over the targets ≥ 0; float32. 0 where nothing is supervised."""
+        hidden_BTC = self(inputs_BT, positions_BT, segments_BT)
+        supervised = targets_BT >= 0
+        return linear_cross_entropy(
+            hidden_BTC[supervised], self.head.weight, targets_BT[supervised], self.config.softcap
+        )
+
+    @torch.no_grad()
+    def token_losses(
+        self,
+        inputs_BT: Tensor,
+        targets_BT: Tensor,
+        positions_BT: Tensor | None = None,
+        segments_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Cross-entropy, in nats, of every target, (B, T) float32; 0 where the target is negative."""
+        hidden_BTC = self(inputs_BT, positions_BT, segments_BT)
+        supervised = targets_BT >= 0
+        losses_BT = torch.zeros(targets_BT.shape, device=hidden_BTC.device)
+        losses_BT[supervised] = token_cross_entropy(
+            hidden_BTC[supervised], self.head.weight, targets_BT[supervised], self.config.softcap
+        )
+        return losses_BT
+
+    def _rope(self, positions_BT: Tensor) -> Rope:
+        half = torch.arange(self.config.head_dim // 2, device=positions_BT.device)
+        frequencies = self.config.rope_theta ** (half * (-2 / self.config.head_dim))
+        angles = positions_BT[:, :, None, None] * frequencies
+        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+
+class Block(nn.Module):
+    """Attention and perceptron, each added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.eps = config.norm_eps
+        self.attention = Attention(config, layer)
+        self.mlp = MLP(config)
+
+    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask, cached: CachedPositions | None) -> Tensor:
+        """The residual stream after this block."""
+        x_BTC = x_BTC + self.attention(norm(x_BTC, self.eps), rope, mask, cached)
+        return x_BTC + self.mlp(norm(x_BTC, self.eps))
+
+
+class Attention(nn.Module):
+    """Causal self-attention: rotary positions, then normed queries and keys."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.head_dim, self.eps = layer, config.head_dim, config.norm_eps
+        self.q = Linear(config.width, config.width)
+        self.k = Linear(config.width, config.kv_width)
+        self.v = Linear(config.width, config.kv_width)
+        self.out = Linear(config.width, config.width)
+
+    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask, cached: CachedPositions | None) -> Tensor:
+        """What attention adds to the residual stream, (B, T, C)."""
+        # (B, T, H·D) → (B, T, H, D) → (B, H, T, D), a view
+        q, k, v = (linear(x_BTC).unflatten(-1, (-1, self.head_dim)) for linear in (self.q, self.k, self.v))
+        q, k = (norm(rotate(heads, rope), self.eps) for heads in (q, k))
+        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
+        if cached is not None:
+            k, v, mask = cached.update(self.layer, k, v)
+        y_BHTD = attend(q, k, v, mask)
+        return self.out(y_BHTD.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two matrices with a squared ReLU between (So et al. 2021, Primer)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = Linear(config.width, config.mlp_width)
+        self.down = Linear(config.mlp_width, config.width)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """What the perceptron adds to the residual stream, (B, T, C)."""
+        return self.down(F.relu(self.up(x_BTC)).square())
+
+
+class Linear(nn.Linear):
+    """A matrix, kept in float32 and used in the dtype of what it multiplies."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`input` (…, in_features) times the transposed weight."""
+        return F.linear(input, self.weight.to(input.dtype))
+
+
+def norm(x: Tensor, eps: float) -> Tensor:
+    """Divide by the root mean square of the last dimension."""
+    return F.rms_norm(x, x.shape[-1:], eps=eps)
+
+
+def rotate(x_BTHD: Tensor, rope: Rope) -> Tensor:
+    """Rotary positions (Su et al. 2021): coordinate i and i + D/2 turn together, by minus the angle."""
+    cos, sin = rope
+    a, b = x_BTHD.chunk(2, dim=-1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+def _initial_std(name: str, shape: torch.Size) -> float:
+    fan_out, fan_in = shape
+    if name == "embedding.weight":
+        return 1.0
+    if name == "head.weight":
+        return HEAD_STD
+    if name.endswith(("attention.out.weight", "mlp.down.weight")):
+        return 0.0
+    return min(1.0, (fan_out / fan_in) ** 0.5) / fan_in**0.5

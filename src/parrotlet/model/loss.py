@@ -1,0 +1,106 @@
+"""Cross-entropy fused with the head: the logits of all positions never exist at once.
+
+    N supervised positions, n positions of a chunk, C width, V vocabulary
+    scores = hidden · weightᵀ,  logits = softcap · tanh(scores / softcap)
+
+In the losses, tanh(x) is computed as 1 - 2u with u = sigmoid(-2x), which takes a third of the time on a CPU. (Its
+absolute error is 1e-7, that of float32 near 1; `softcapped_logits` is exact near 0, too.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 256
+"""Positions whose logits exist at a time on a CPU. They stay in its cache then: for 8,192 positions, vocabulary
+8,192, width 256, bfloat16 it took 0.73 s; chunks of 64 took 0.92 s, of 1,024 1.07 s, the unfused loss 2.3 s."""
+ACCELERATOR_CHUNK = 2048
+"""The same elsewhere, where fewer and larger matrix products are faster."""
+
+
+def softcapped_logits(hidden: Tensor, weight_VC: Tensor, softcap: float) -> Tensor:
+    """Logits (…, V) of hidden states (…, C), at least float32."""
+    scores = hidden @ weight_VC.to(hidden.dtype).T
+    return softcap * torch.tanh(scores.to(_at_least_float32(hidden)) / softcap)
+
+
+def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
+    """Sum over N positions of the cross-entropy of their logits, in nats; a scalar, at least float32.
+
+    Where gradients are wanted they are computed together with the loss, chunk by chunk.
+    """
+    if torch.is_grad_enabled():
+        return _LinearCrossEntropy.apply(hidden_NC, weight_VC, targets_N, softcap)
+    return token_cross_entropy(hidden_NC, weight_VC, targets_N, softcap).sum()
+
+
+@torch.no_grad()
+def token_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
+    """Cross-entropy of every position, in nats, (N,), at least float32; no gradient."""
+    weight = weight_VC.to(hidden_NC.dtype)
+    losses = hidden_NC.new_empty(len(targets_N), dtype=_at_least_float32(hidden_NC))
+    for part in _chunks(hidden_NC):
+        u_nV, _, sum_n1 = _exponentials(hidden_NC[part], weight, softcap)
+        losses[part] = _losses(u_nV, sum_n1, targets_N[part, None], softcap).squeeze(1)
+    return losses
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
+        weight = weight_VC.to(hidden_NC.dtype)
+        grad_hidden, grad_weight = torch.empty_like(hidden_NC), torch.zeros_like(weight_VC)
+        total = hidden_NC.new_zeros((), dtype=_at_least_float32(hidden_NC))
+        for part in _chunks(hidden_NC):
+            hidden_nC = hidden_NC[part]
+            loss, grad_nV = _loss_and_gradient(hidden_nC, weight, targets_N[part, None], softcap)
+            total += loss
+            torch.mm(grad_nV, weight, out=grad_hidden[part])
+            grad_weight += grad_nV.T @ hidden_nC
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * grad_outputs[0], grad_weight * grad_outputs[0], None, None
+
+
+def _loss_and_gradient(
+    hidden_nC: Tensor, weight_VC: Tensor, targets_n1: Tensor, softcap: float
+) -> tuple[Tensor, Tensor]:
+    """A chunk's summed loss, and its gradient (n, V) with respect to the scores in the hidden states' dtype.
+
+    d loss / d logit = probability - 1 at the target; d logit / d score = 4u(1 - u).
+    """
+    u_nV, exp_nV, sum_n1 = _exponentials(hidden_nC, weight_VC, softcap)
+    loss = _losses(u_nV, sum_n1, targets_n1, softcap).sum()
+    exp_nV.mul_(4 / sum_n1).scatter_add_(1, targets_n1, torch.full_like(sum_n1, -4))
+    return loss, exp_nV.mul_(torch.addcmul(u_nV, u_nV, u_nV, value=-1)).to(hidden_nC.dtype)
+
+
+def _exponentials(hidden_nC: Tensor, weight_VC: Tensor, softcap: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A chunk's u, the exponentials of its logits, (n, V), and their sums, (n, 1).
+
+    Capped logits are bounded: there is no need to subtract their maximum first.
+    """
+    u_nV = (hidden_nC @ weight_VC.T).to(_at_least_float32(hidden_nC)).mul_(-2 / softcap).sigmoid_()
+    exp_nV = torch.add(u_nV.new_full((), softcap), u_nV, alpha=-2 * softcap).exp_()
+    return u_nV, exp_nV, exp_nV.sum(1, keepdim=True)
+
+
+def _losses(u_nV: Tensor, sum_n1: Tensor, targets_n1: Tensor, softcap: float) -> Tensor:
+    return sum_n1.log() - softcap * (1 - 2 * u_nV.gather(1, targets_n1))
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _chunks(hidden_NC: Tensor) -> list[slice]:
+    size = CHUNK if hidden_NC.device.type == "cpu" else ACCELERATOR_CHUNK
+    return [slice(start, start + size) for start in range(0, len(hidden_NC), size)]

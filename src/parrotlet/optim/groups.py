@@ -1,0 +1,116 @@
+"""Which optimiser moves which parameter, and how fast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model import GPT
+from .muon import Muon
+from .schedule import muon_momentum
+
+TUNED_WIDTH = 768
+"""The width at which the learning rates of embedding and head were tuned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """Learning rates and momenta, before a stage's factor and the schedule."""
+
+    matrix_lr: float = 0.02
+    """Muon: the matrices of the blocks."""
+    embedding_lr: float = 0.2
+    """AdamW: the embedding; × (width / 768)^-½."""
+    head_lr: float = 0.004
+    """AdamW: the head; × (width / 768)^-½."""
+    momentum_start: float = 0.85
+    """Muon's momentum at the first step."""
+    momentum_end: float = 0.95
+    """Muon's momentum after `momentum_warmup_steps`."""
+    momentum_warmup_steps: int = 300
+    """Steps over which Muon's momentum rises linearly."""
+    betas: tuple[float, float] = (0.8, 0.95)
+    """AdamW: decay of the running means of the gradient and of its square."""
+    eps: float = 1e-10
+    """AdamW: added to the denominator."""
+    weight_decay: float = 0.0
+    """Muon: share of the weights, times the learning rate, taken away at every step."""
+    grad_clip: float = 1.0
+    """The gradient of a step is scaled down to this norm. 0: never."""
+
+
+class Optimizers:
+    """Muon for the matrices of the blocks, AdamW for embedding and head, as one."""
+
+    def __init__(self, model: GPT, settings: OptimSettings) -> None:
+        self.settings = settings
+        self._parameters = dict(model.named_parameters())
+        adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
+        self._muon = Muon(model.blocks.parameters(), lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},
+                {"params": [model.head.weight], "lr": settings.head_lr * adjusted},
+            ],
+            betas=settings.betas,
+            eps=settings.eps,
+            weight_decay=0.0,
+            fused=True,
+        )
+        self._of: dict[Tensor, torch.optim.Optimizer] = {}
+        for optimizer in (self._muon, self._adamw):
+            for group in optimizer.param_groups:
+                group["base_lr"] = group["lr"]
+                self._of |= dict.fromkeys(group["params"], optimizer)
+
+    def step(self, step: int, lr_mult: float) -> None:
+        """Move the parameters. Rates and momenta follow from `step` (counted from 0) and `lr_mult` alone."""
+        s = self.settings
+        for group in self._muon.param_groups + self._adamw.param_groups:
+            group["lr"] = group["base_lr"] * lr_mult
+        self._muon.param_groups[0]["momentum"] = muon_momentum(
+            step, start=s.momentum_start, end=s.momentum_end, warmup_steps=s.momentum_warmup_steps
+        )
+        self._muon.step()
+        self._adamw.step()
+
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        self._muon.zero_grad()
+        self._adamw.zero_grad()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`<parameter>.<slot>` → tensor: `momentum_buffer` of Muon; `step`, `exp_avg`, `exp_avg_sq` of AdamW.
+
+        Empty before the first step.
+        """
+        return {
+            f"{name}.{slot}": value
+            for name, parameter in self._parameters.items()
+            for slot, value in self._of[parameter].state.get(parameter, {}).items()
+        }
+
+    def load_state_dict(self, values: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave. Raises `UserError` if it is of another model."""
+        for key, value in values.items():
+            name, _, slot = key.rpartition(".")
+            parameter = self._parameters.get(name)
+            if parameter is None or value.shape not in (parameter.shape, torch.Size()):
+                raise UserError(
+                    f"the optimiser's state does not fit the model: {key} {tuple(value.shape)} meets "
+                    f"{'no parameter' if parameter is None else tuple(parameter.shape)}"
+                )
+            self._of[parameter].state[parameter][slot] = value.to(parameter.device, copy=True)
+
+
+def clip_gradients(model: nn.Module, max_norm: float) -> float:
+    """Scale the gradients down to the norm `max_norm` over all parameters; returns the norm before.
+
+    A `max_norm` of 0 leaves them as they are. With several ranks: after their gradients were summed.
+    """
+    return float(nn.utils.clip_grad_norm_(model.parameters(), max_norm or math.inf))
