@@ -218,7 +218,7 @@ def test_a_torn_checkpoint_is_refused_and_the_one_before_still_serves(tmp_path, 
 
 def test_a_stage_says_what_has_to_come_before_it(tmp_path, recipe):
     run = new_run(tmp_path / "run", recipe)
-    with pytest.raises(UserError, match=r"sft starts from mid or base, and .* has neither"):
+    with pytest.raises(UserError, match=r"sft starts from mid or base, and .* has no such checkpoint"):
         train_stage(run, "sft")
     train_stage(run, "base")
     with pytest.raises(UserError, match="no checkpoint base@7; there are 8, 12"):

@@ -29,6 +29,8 @@ class RecipeOptions:
     """Transformer blocks; width, heads and learning rates follow."""
     sequence_len: int | None = None
     """Tokens in a row."""
+    device_batch_size: int | None = None
+    """Rows that the device computes at a time, in every stage: changes memory and speed, nothing else."""
     seed: int | None = None
     """Seed of the weights and of the data order."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
@@ -48,6 +50,7 @@ class RecipeOptions:
 
     def _overrides(self) -> dict[str, Any]:
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
+        named |= {f"{stage}.device_batch_size": self.device_batch_size for stage in STAGES}
         return {key: value for key, value in named.items() if value is not None} | dict(map(_assignment, self.set))
 
 

@@ -64,43 +64,31 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
     `start` names the checkpoint to begin with (`base`, `base@5000`); default: the stage's first choice that
     there is.
     """
-    device, dtype = use_machine(run.recipe.machine)
-    tokenizer = run.tokenizer()
-    sources = Sources(run.recipe)
+    checkpoint, started_from = _beginning(run, stage, start)
+    resumed = checkpoint is not None and checkpoint.state["stage"] == stage.name
+    tokenizer, sources = run.tokenizer(), Sources(run.recipe)
     fingerprint = sources.fingerprint(stage, tokenizer)
-    resumed = list_checkpoints(run.stage_folder(stage.name))
-    if resumed:
-        checkpoint = run.load(stage.name, optimizer=True)
-        started_from = checkpoint.state["started_from"]
+    if checkpoint and resumed:
         _check_same(run, stage, checkpoint, fingerprint, start)
-    else:
-        started_from, checkpoint = _start(run, stage, start)
-    if checkpoint:
-        config = ModelConfig.from_dict(checkpoint.state["model"])
-    else:
-        config = model_config(run.recipe.model, tokenizer.vocab_size)
-    model = GPT.build(config, seed=run.recipe.seed, device=device, dtype=dtype)
-    if checkpoint:
-        model.load_state_dict(checkpoint.model)
-    optimizers = Optimizers(model, run.recipe.optim)
+    model = _model(run, tokenizer, checkpoint)
     order = sources.order(stage, tokenizer)
     training = Training(
         run=run,
         stage=stage,
         tokenizer=tokenizer,
         model=model,
-        optimizers=optimizers,
+        optimizers=Optimizers(model, run.recipe.optim),
         order=order,
         validation=sources.validation_batches(stage, tokenizer),
-        total=order.steps or horizon(run.recipe.stage(stage.name), config),
+        total=order.steps or horizon(run.recipe.stage(stage.name), model.config),
         data_fingerprint=fingerprint,
         started_from=started_from,
         order_state=order.start(),
         callbacks=callbacks,
     )
-    if resumed and checkpoint:
+    if checkpoint and resumed:
         torch.set_rng_state(checkpoint.optimizer.pop(RNG))
-        optimizers.load_state_dict(checkpoint.optimizer)
+        training.optimizers.load_state_dict(checkpoint.optimizer)
         training.step, training.order_state = checkpoint.state["step"], checkpoint.state["order"]
     else:
         torch.manual_seed(run.recipe.seed)
@@ -112,11 +100,7 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
 
 def load_model(run: Run, stage: StageName, step: int | None = None) -> GPT:
     """The model of a stage's checkpoint, ready to be asked."""
-    device, dtype = use_machine(run.recipe.machine)
-    checkpoint = run.load(stage, step)
-    model = GPT.build(ModelConfig.from_dict(checkpoint.state["model"]), seed=0, device=device, dtype=dtype)
-    model.load_state_dict(checkpoint.model)
-    return model.eval()
+    return _model(run, run.tokenizer(), run.load(stage, step)).eval()
 
 
 def horizon(settings: StageSettings, config: ModelConfig) -> int:
@@ -132,14 +116,30 @@ def horizon(settings: StageSettings, config: ModelConfig) -> int:
     raise UserError("[base] needs num_iterations, target_flops or target_param_data_ratio")
 
 
-def _start(run: Run, stage: Stage, start: str | None) -> tuple[str, Checkpoint | None]:
+def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None) -> GPT:
+    """The model of a checkpoint; without one, the recipe's, with random weights."""
+    device, dtype = use_machine(run.recipe.machine)
+    if checkpoint is None:
+        config = model_config(run.recipe.model, tokenizer.vocab_size)
+        return GPT.build(config, seed=run.recipe.seed, device=device, dtype=dtype)
+    with torch.device("meta"):
+        model = GPT(ModelConfig.from_dict(checkpoint.state["model"]), dtype)
+    model.load_state_dict(checkpoint.model, assign=True)
+    return model.to(device)
+
+
+def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | None, str]:
+    """The checkpoint to go on with, and what the stage began from: its own last one, `start`, or its first choice."""
+    if list_checkpoints(run.stage_folder(stage.name)):
+        checkpoint = run.load(stage.name, optimizer=True)
+        return checkpoint, checkpoint.state["started_from"]
     if start is None:
         if not stage.starts_from:
-            return "random weights", None
+            return None, "random weights"
         there = [name for name in stage.starts_from if name in run.stages()]
         if not there:
             raise UserError(
-                f"{stage.name} starts from {' or '.join(stage.starts_from)}, and {run.folder} has neither: "
+                f"{stage.name} starts from {' or '.join(stage.starts_from)}, and {run.folder} has no such checkpoint: "
                 f"parrotlet train {stage.starts_from[0]} --run {run.folder}"
             )
         start = there[0]
@@ -147,7 +147,7 @@ def _start(run: Run, stage: Stage, start: str | None) -> tuple[str, Checkpoint |
     if name not in STAGES or (step and not step.isdigit()):
         raise UserError(f"--from {start}: expected a stage, or a stage and a step: base, base@5000")
     checkpoint = run.load(STAGES[name].name, int(step) if step else None)
-    return f"{name}@{checkpoint.state['step']}", checkpoint
+    return checkpoint, f"{name}@{checkpoint.state['step']}"
 
 
 def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, fingerprint: str, start: str | None) -> None:

@@ -1,0 +1,149 @@
+"""Bad input through the command line: one clear message, exit code 2, and nothing lost."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import write_small_run
+
+from parrotlet.cli import main
+from parrotlet.train.checkpoint import list_checkpoints
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "recipe.toml").write_text(write_small_run(tmp_path))
+    return tmp_path / "recipe.toml"
+
+
+@pytest.fixture
+def parrotlet(monkeypatch, capsys):
+    """Run a command; returns its exit code and what it wrote to stderr."""
+
+    def command(*args):
+        monkeypatch.setattr(sys, "argv", ["parrotlet", *map(str, args)])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            return end.code or 0, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return command
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def line_three(talk: str):
+    def damage(recipe: Path) -> None:
+        path = recipe.parent / "talk.jsonl"
+        lines = path.read_text().splitlines()
+        lines[2] = talk
+        path.write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
+def in_recipe(old: str, new: str):
+    return lambda recipe: edit(recipe, old, new)
+
+
+def empty_texts(recipe: Path) -> None:
+    (recipe.parent / "texts.jsonl").write_text('{"text": ""}\n{"text": " "}\n')
+
+
+def no_texts(recipe: Path) -> None:
+    (recipe.parent / "texts.jsonl").unlink()
+
+
+def broken_texts(recipe: Path) -> None:
+    path = recipe.parent / "texts.jsonl"
+    path.write_text(path.read_text() + '{"text": "cut off\n')
+
+
+USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+
+CASES = {
+    "unknown key": (in_recipe("eval_every = 4", "evaluate_every = 4"), r"'evaluate_every'.*did you mean 'eval_every'"),
+    "unknown task": (in_recipe("custom-json", "costum-json"), r"no task 'costum-json' \(did you mean 'custom-json'"),
+    "wrong type": (in_recipe("depth = 1", 'depth = "one"'), r"model: depth must be int, found 'one'"),
+    "not TOML": (in_recipe("depth = 1", "depth = = 1"), r"recipe\.toml: not TOML"),
+    "width and heads": (in_recipe("heads = 2", "heads = 3"), r"model\.width = 32 .* model\.heads = 3"),
+    "batch that doesn't divide": (in_recipe("tokens_per_step = 256", "tokens_per_step = 200"), r"multiple of .* = 128"),
+    "vocabulary too small": (in_recipe("vocab_size = 300", "vocab_size = 200"), r"vocab_size 200 is too small"),
+    "vocabulary too large": (in_recipe("vocab_size = 300", "vocab_size = 30000"), r"too small for vocab_size 30000"),
+    "missing dataset": (
+        in_recipe('task = "custom-json", dataset = "', 'task = "custom-json", dataset = "not-there/'),
+        r"not-there/.*talk\.jsonl: can't be read",
+    ),
+    "missing texts": (no_texts, r"texts\.jsonl: no such file"),
+    "empty texts": (empty_texts, r"texts\.jsonl.*no document|no text to train a tokenizer on"),
+    "broken text": (broken_texts, r"texts\.jsonl, line 121: not JSON"),
+    "not a conversation": (line_three('{"hello": 1}'), r"talk\.jsonl, line 3: expected a list of messages"),
+    "not JSON": (line_three("[{"), r"talk\.jsonl, line 3: not JSON"),
+    "roles out of order": (
+        line_three(json.dumps([USER, USER, ASSISTANT])),
+        r"talk\.jsonl, line 3: message 2 has the role 'user' where 'assistant' is due",
+    ),
+    "no assistant turn": (line_three(json.dumps([USER])), r"talk\.jsonl, line 3: no assistant message"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_message_and_exit_code_2(case, recipe, parrotlet, tmp_path):
+    damage, says = CASES[case]
+    damage(recipe)
+    code, err = parrotlet("run", "--recipe", recipe, "--run", tmp_path / "run")
+    assert code == 2
+    message = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(message) == 1
+    assert re.search(says, message[0]), message
+    assert "Traceback" not in err
+
+
+def test_the_same_folder_with_another_recipe_is_refused_and_untouched(recipe, parrotlet, tmp_path):
+    run = tmp_path / "run"
+    assert parrotlet("train", "base", "--recipe", recipe, "--run", run)[0] == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, err = parrotlet("train", "base", "--recipe", recipe, "--run", run, "--seed", 7)
+    assert code == 2
+    assert "holds a run of another recipe" in err
+    assert "seed: 42 → 7" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_bad_conversations_after_base_leave_base_as_it_is(recipe, parrotlet, tmp_path):
+    """Found when mid begins: base stays trained, and when the file is mended the same command goes on."""
+    run, talk = tmp_path / "run", (tmp_path / "talk.jsonl").read_text()
+    line_three("[]")(recipe)
+    code, err = parrotlet("run", "--recipe", recipe, "--run", run)
+    assert code == 2
+    assert "talk.jsonl, line 3" in err
+    (tmp_path / "talk.jsonl").write_text(talk)
+    assert parrotlet("run", "--recipe", recipe, "--run", run)[0] == 0
+    assert list_checkpoints(run / "sft")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["chat", "--run", "nowhere"], "nowhere is not a run"),
+        (["train", "mid", "--run", "empty-run", "--recipe", "RECIPE"], "mid starts from base"),
+        (["run", "--recipe", "tinny"], "no recipe 'tinny' (did you mean 'tiny'?)"),
+        (["run", "--recipe", "no/such.toml"], "no/such.toml: no such recipe file"),
+        (["run", "--recipe", "RECIPE", "--set", "base.num_iteration=3"], "did you mean 'num_iterations'?"),
+        (["xray", "base", "--recipe", "RECIPE", "--row", "99"], "--row 99: step 0 of base has the rows 0 to 3"),
+        (["xray", "mid", "--recipe", "RECIPE", "--step", "9999"], "there is no step 9999"),
+    ],
+)
+def test_a_wrong_argument_says_what_there_is(args, says, recipe, parrotlet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, err = parrotlet(*(str(recipe) if arg == "RECIPE" else arg for arg in args))
+    assert code == 2, err
+    assert says in err
