@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .data import Supervision
+from .data import Attends, Supervision
 
 StageName = Literal["base", "mid", "sft"]
 
@@ -26,7 +26,7 @@ class Stage:
     reads: Literal["documents", "conversations"]
     supervision: Supervision
     """`all`: every next token is a target. `assistant`: only what the assistant is expected to produce."""
-    attends: Literal["row", "segment"]
+    attends: Attends
     """`row`: to everything before it in the row. `segment`: only within its own conversation."""
     too_long: Literal["continue", "split"]
     """What is longer than a row goes on in the next row, or is split between turns (an exchange that does not

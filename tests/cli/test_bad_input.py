@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import write_small_run
 
 from parrotlet.cli import main
 from parrotlet.train.checkpoint import list_checkpoints
+from small_run import write_small_run
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from parrotlet.data import Batch
 from parrotlet.errors import UserError
@@ -48,7 +49,14 @@ def random_batch(rows=8, seed=0, masked_rows=()):
     targets = torch.where(torch.rand((rows, 32), generator=generator) < 0.4, ids.roll(-1, 1), -1)
     targets[list(masked_rows)] = -1
     segments = torch.arange(32).div(11, rounding_mode="floor").expand(rows, 32)
-    return Batch(ids, targets, torch.arange(32).expand(rows, 32) % 11, segments.contiguous(), sources=((),) * rows)
+    return Batch(
+        ids,
+        targets,
+        torch.arange(32).expand(rows, 32) % 11,
+        segments.contiguous(),
+        sources=((),) * rows,
+        attends="segment",
+    )
 
 
 def gradients(batch, micro_rows):
@@ -77,6 +85,35 @@ def test_a_batch_with_nothing_supervised_has_no_loss_and_no_gradient():
     loss, gradient = gradients(random_batch(masked_rows=range(8)), 2)
     assert loss == 0
     assert not gradient.any()
+
+
+class Foretells(Callback):
+    """Computes the loss of a coming step by hand, with attention over the row and within the segments."""
+
+    def __init__(self, step):
+        self.step, self.foretold = step, {}
+
+    def on_step(self, training, line):
+        if line["step"] == self.step:
+            self.loss = line["loss"]
+        if training.step != self.step:
+            return
+        batch, _ = next(training.order.batches(training.order_state))
+        assert int(batch.segments.max()) > 0, "rows hold more than one text"
+        for attends, segments in (("row", None), ("segment", batch.segments)):
+            logits = training.model.logits(training.model(batch.inputs, batch.positions, segments))
+            loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=-1)
+            self.foretold[attends] = loss.item()
+
+
+def test_base_attends_over_the_row_and_conversations_only_to_themselves(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    for stage in STAGES.values():
+        callback = Foretells(5)
+        train(prepare(run, stage, callbacks=[callback]))
+        assert callback.loss == pytest.approx(callback.foretold[stage.attends], rel=3e-6)
+        other = "segment" if stage.attends == "row" else "row"
+        assert callback.loss != pytest.approx(callback.foretold[other], rel=1e-5)
 
 
 def test_the_whole_way_and_its_files(tmp_path, recipe):

@@ -1,6 +1,6 @@
 """Data: documents and conversations as rows and batches, in an exact order."""
 
-from .batch import NOT_SUPERVISED, PADDING, Batch, Row, Source, Supervision, next_token_targets
+from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, next_token_targets
 from .documents import Documents, held_out
 from .order import Order, Shuffle, State, StreamOrder, validation_rows
 from .plan import PlanOrder, RowPlan, measure_pieces, plan_rows
@@ -8,6 +8,7 @@ from .plan import PlanOrder, RowPlan, measure_pieces, plan_rows
 __all__ = [
     "NOT_SUPERVISED",
     "PADDING",
+    "Attends",
     "Batch",
     "Documents",
     "Order",

@@ -6,7 +6,7 @@ Letters: B rows, T positions in a row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ import torch
 
 Supervision = Literal["all", "assistant"]
 Cut = Literal["before", "after", "both"]
+Attends = Literal["row", "segment"]
+"""What a position attends to: everything before it in its row, or only what is before it in its segment."""
 
 NOT_SUPERVISED = -1
 """The target at a position whose prediction is not trained."""
@@ -58,7 +60,7 @@ class Batch:
 
     `inputs`, `targets`, `positions`, `segments`: (B, T) int64. A target of -1 is not supervised; `positions`
     count from 0 in every segment of conversations and over the whole row for documents; a segment of -1 is
-    padding. `sources`: for every row, one `Source` a segment.
+    padding. `sources`: for every row, one `Source` a segment. `attends`: the same for all rows.
     """
 
     inputs: torch.Tensor
@@ -66,15 +68,16 @@ class Batch:
     positions: torch.Tensor
     segments: torch.Tensor
     sources: tuple[tuple[Source, ...], ...]
+    attends: Attends
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Row]) -> Batch:
+    def from_rows(cls, rows: Sequence[Row], attends: Attends) -> Batch:
         """Stack rows of equal length."""
         stacked = (
             torch.from_numpy(np.stack([getattr(row, name) for row in rows]))
             for name in ("inputs", "targets", "positions", "segments")
         )
-        return cls(*stacked, sources=tuple(row.sources for row in rows))
+        return cls(*stacked, sources=tuple(row.sources for row in rows), attends=attends)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -90,6 +93,11 @@ class Batch:
         return int((self.targets != NOT_SUPERVISED).sum())
 
     @property
+    def attention_segments(self) -> torch.Tensor | None:
+        """The segments that attention stays within; None: it goes over the whole row."""
+        return self.segments if self.attends == "segment" else None
+
+    @property
     def hash(self) -> str:
         """16 hex digits that change when any id, target, position or segment does."""
         digest = hashlib.sha256()
@@ -101,18 +109,15 @@ class Batch:
         """Slices of at most `rows` rows, in order."""
         for i in range(0, len(self), rows):
             part = slice(i, i + rows)
-            yield Batch(
-                self.inputs[part],
-                self.targets[part],
-                self.positions[part],
-                self.segments[part],
-                self.sources[part],
-            )
+            yield self._with(lambda tensor, part=part: tensor[part], self.sources[part])
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        tensors = (self.inputs, self.targets, self.positions, self.segments)
-        return Batch(*(tensor.to(device) for tensor in tensors), sources=self.sources)
+        return self._with(lambda tensor: tensor.to(device), self.sources)
+
+    def _with(self, change: Callable[[torch.Tensor], torch.Tensor], sources: tuple[tuple[Source, ...], ...]) -> Batch:
+        tensors = map(change, (self.inputs, self.targets, self.positions, self.segments))
+        return Batch(*tensors, sources=sources, attends=self.attends)
 
 
 def next_token_targets(ids: Sequence[int], mask: Sequence[int], supervision: Supervision) -> list[int]:

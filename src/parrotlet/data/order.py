@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..tokenizer import Tokenizer
-from .batch import Batch, Row, Source, cut
+from .batch import Attends, Batch, Row, Source, cut
 from .documents import Documents
 
 State = dict[str, Any]
@@ -150,7 +150,9 @@ class StreamOrder:
         streams: int,
         seed: int,
         keep: Callable[[str], bool] = lambda text: True,
+        attends: Attends = "row",
     ) -> None:
+        self.attends: Attends = attends
         self.documents, self.tokenizer, self.keep = documents, tokenizer, keep
         self.length, self.rows_per_step, self.streams = length, rows_per_step, streams
         self.shuffle = Shuffle(documents, seed)
@@ -177,7 +179,7 @@ class StreamOrder:
             rows = [streams[g % self.streams].take_row(self.length) for g in range(row, row + self.rows_per_step)]
             row += self.rows_per_step
             yield (
-                Batch.from_rows(rows),
+                Batch.from_rows(rows, self.attends),
                 {
                     "row": row,
                     "epoch": max(stream.epoch for stream in streams),

@@ -17,7 +17,7 @@ from ..chat import Rendering, split_to_fit
 from ..errors import UserError
 from ..tasks import TaskMixture
 from ..tokenizer import Tokenizer
-from .batch import NOT_SUPERVISED, PADDING, Batch, Row, Source, Supervision, cut, next_token_targets
+from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, cut, next_token_targets
 from .order import State
 
 OPEN_ROWS = 512
@@ -171,10 +171,12 @@ class PlanOrder:
         *,
         length: int,
         supervision: Supervision,
+        attends: Attends = "segment",
     ) -> None:
         self.mixture, self.tokenizer, self.pieces, self.plan = mixture, tokenizer, pieces, plan
         self.length = length
         self.supervision: Supervision = supervision
+        self.attends: Attends = attends
         self.steps: int | None = plan.steps
 
     def start(self) -> State:
@@ -185,7 +187,7 @@ class PlanOrder:
         """The batches from step `state["step"]` to the end of the plan."""
         for step in range(state["step"], self.plan.steps):
             first, end = self.plan.step_starts[step : step + 2]
-            yield Batch.from_rows([self.row(r) for r in range(first, end)]), {"step": step + 1}
+            yield Batch.from_rows([self.row(r) for r in range(first, end)], self.attends), {"step": step + 1}
 
     def row(self, row: int) -> Row:
         """Row number `row` of the plan: its pieces, one segment each, then padding."""

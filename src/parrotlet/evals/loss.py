@@ -42,7 +42,7 @@ def evaluate_loss(model: GPT, batches: Sequence[Batch], bytes_per_token: np.ndar
     nats, tokens, size = 0.0, 0, 0
     for batch in batches:
         moved = batch.to(device)
-        nats += model.loss_sum(moved.inputs, moved.targets, moved.positions, moved.segments).item()
+        nats += model.loss_sum(moved.inputs, moved.targets, moved.positions, moved.attention_segments).item()
         targets = batch.targets[batch.targets != NOT_SUPERVISED].numpy()
         tokens += len(targets)
         size += int(bytes_per_token[targets].sum())

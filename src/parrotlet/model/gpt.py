@@ -45,7 +45,7 @@ class GPT(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
-        self._block: Callable[..., Tensor] = Block.__call__
+        self._compiled_block: Callable[..., Tensor] | None = None
 
     @classmethod
     def build(
@@ -77,8 +77,11 @@ class GPT(nn.Module):
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
 
     def compile_blocks(self) -> None:
-        """Compile the block: once, for all layers."""
-        self._block = torch.compile(Block.__call__, dynamic=False)
+        """Compile the block for training: once, for all layers.
+
+        Measuring and generating stay as they are: their shapes change from call to call.
+        """
+        self._compiled_block = torch.compile(Block.__call__, dynamic=False)
 
     def forward(
         self,
@@ -99,8 +102,9 @@ class GPT(nn.Module):
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
         cached = None if cache is None else CachedPositions(cache, positions_BT)
         x_BTC = norm(self.embedding(inputs_BT).to(self.dtype), self.config.norm_eps)
+        run_block = (torch.is_grad_enabled() and self._compiled_block) or Block.__call__
         for block in self.blocks:
-            x_BTC = self._block(block, x_BTC, rope, mask, cached)
+            x_BTC = run_block(block, x_BTC, rope, mask, cached)
         return norm(x_BTC, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:

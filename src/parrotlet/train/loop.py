@@ -156,7 +156,7 @@ def accumulate_gradients(model: GPT, batch: Batch, micro_rows: int) -> float:
     total = 0.0
     for micro in batch.micro_batches(micro_rows):
         micro = micro.to(device)
-        loss = model.loss_sum(micro.inputs, micro.targets, micro.positions, micro.segments) / count
+        loss = model.loss_sum(micro.inputs, micro.targets, micro.positions, micro.attention_segments) / count
         loss.backward()
         total += loss.item()
     return total

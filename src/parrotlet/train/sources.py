@@ -145,6 +145,7 @@ class Sources:
                 streams=self.recipe.data.streams,
                 seed=self.recipe.seed,
                 keep=keep,
+                attends=stage.attends,
             )
         mixture = self.mixture(settings.train)
         pieces = self._pieces(mixture, tokenizer, stage.name)
@@ -156,7 +157,9 @@ class Sources:
             epochs=settings.epochs,
             seed=self.recipe.seed,
         )
-        return PlanOrder(mixture, tokenizer, pieces, plan, length=length, supervision=stage.supervision)
+        return PlanOrder(
+            mixture, tokenizer, pieces, plan, length=length, supervision=stage.supervision, attends=stage.attends
+        )
 
     def validation_batches(self, stage: Stage, tokenizer: Tokenizer) -> list[Batch]:
         """What a stage's validation loss is measured on, the same at every step and in every run."""
@@ -167,7 +170,7 @@ class Sources:
         else:
             rows = self._conversation_rows(stage, tokenizer)
         size = settings.device_batch_size
-        return [Batch.from_rows(rows[i : i + size]) for i in range(0, len(rows), size)]
+        return [Batch.from_rows(rows[i : i + size], stage.attends) for i in range(0, len(rows), size)]
 
     def _conversation_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len

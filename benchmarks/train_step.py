@@ -1,0 +1,76 @@
+"""Tokens a second of a whole training step (forward, backward, optimiser), one way beside another in one process.
+
+python benchmarks/train_step.py --recipe tiny             # its model and micro-batch: eager against compiled
+python benchmarks/train_step.py --recipe small-real --dtypes float32 bfloat16
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from parrotlet.data import Batch
+from parrotlet.model import GPT
+from parrotlet.optim import Optimizers
+from parrotlet.recipe import Recipe
+from parrotlet.train.loop import optimize
+from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
+from parrotlet.train.setup import model_config
+
+
+def a_batch(rows: int, length: int, vocab_size: int, packed: bool) -> Batch:
+    """Random tokens; `packed`: six conversations a row instead of one text."""
+    ids = torch.randint(0, vocab_size, (rows, length + 1), generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(length).expand(rows, -1)
+    segments = positions // (length // 6) if packed else torch.zeros_like(positions)
+    positions = positions % (length // 6) if packed else positions
+    return Batch(
+        ids[:, :-1].contiguous(),
+        ids[:, 1:].contiguous(),
+        positions,
+        segments,
+        sources=(),
+        attends="segment" if packed else "row",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="tiny")
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=list(DTYPES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="steps a round")
+    args = parser.parse_args()
+    recipe = Recipe.load(args.recipe)
+    machine = resolve_machine(recipe.machine)
+    use_machine(machine)
+    config = model_config(recipe.model, recipe.tokenizer.vocab_size)
+    rows = recipe.base.tokens_per_step // config.sequence_len
+    ways = {}
+    for dtype in args.dtypes:
+        for compiled in (False, True):
+            model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
+            if compiled:
+                model.compile_blocks()
+            for packed in (False, True):
+                label = f"{dtype:<9} {'compiled' if compiled else 'eager':<9} {'packed' if packed else 'one text'}"
+                batch = a_batch(rows, config.sequence_len, config.vocab_size, packed)
+                ways[label] = (model, Optimizers(model, recipe.optim), batch)
+    rates = {label: [] for label in ways}
+    for round_ in range(args.rounds + 1):  # the first one warms up
+        for label, (model, optimizers, batch) in ways.items():
+            began = time.perf_counter()
+            for _ in range(args.steps):
+                optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
+            if round_:
+                rates[label].append(args.steps * batch.tokens / (time.perf_counter() - began))
+    first = statistics.median(next(iter(rates.values())))
+    print(f"{args.recipe}: {config.num_parameters:,} parameters, {rows} × {config.sequence_len} tokens a step")
+    for label, found in rates.items():
+        median = statistics.median(found)
+        print(f"{label:<32} {median:8,.0f} tokens/s  ×{median / first:.2f}  ({min(found):,.0f}–{max(found):,.0f})")
+
+
+if __name__ == "__main__":
+    main()

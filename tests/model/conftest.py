@@ -1,0 +1,22 @@
+"""Models whose every weight counts."""
+
+import pytest
+import torch
+
+from parrotlet.model import GPT
+
+
+@pytest.fixture(scope="session")
+def random_model():
+    """A function: config → model with random weights everywhere, none of them zero, and logits of ±4 or so."""
+
+    def build(config, *, seed=0, dtype=torch.float32):
+        model = GPT.build(config, seed=seed, dtype=dtype)
+        generator = torch.Generator().manual_seed(seed + 1)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                scale = {"embedding.weight": 1.0, "head.weight": 4 * config.width**-0.5}.get(name, p.shape[1] ** -0.5)
+                p.copy_(torch.randn(p.shape, generator=generator) * scale)
+        return model
+
+    return build

@@ -1,0 +1,327 @@
+"""The model: how it begins, who attends to whom, the cache, the compiled block, and its figures."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
+
+from parrotlet.engine.kv_cache import SlotCache
+from parrotlet.model import GPT, ModelConfig
+from parrotlet.model.gpt import norm
+
+CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
+
+
+@pytest.fixture(scope="module")
+def model(random_model):
+    return random_model(CONFIG, seed=1)
+
+
+def random_ids(rows, length, seed=0, vocab=CONFIG.vocab_size):
+    return torch.randint(vocab, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def logits_of(model, *args, **kwargs):
+    with torch.no_grad():
+        return model.logits(model(*args, **kwargs))
+
+
+def gradients_of(model):
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+# How it begins
+
+
+def test_a_model_is_built_without_memory_and_then_initialised():
+    seen = []
+
+    class Watched(GPT):
+        def to_empty(self, **kwargs):
+            seen.extend(p.device.type for p in self.parameters())
+            return super().to_empty(**kwargs)
+
+    built = Watched.build(CONFIG, seed=3)
+    assert set(seen) == {"meta"}
+    assert {p.device.type for p in built.parameters()} == {"cpu"}
+    assert not list(built.buffers()), "what is no parameter would not be initialised"
+    assert built.state_dict().keys() == dict(built.named_parameters()).keys()
+
+
+def test_the_seed_alone_decides_the_weights():
+    torch.manual_seed(1)
+    first = GPT.build(CONFIG, seed=3).state_dict()
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    again, other = GPT.build(CONFIG, seed=3).state_dict(), GPT.build(CONFIG, seed=4).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, weight in first.items():
+        assert torch.equal(weight, again[name]), name
+        assert weight.any() != torch.equal(weight, other[name]), name
+    assert not torch.equal(first["blocks.0.attention.q.weight"], first["blocks.1.attention.q.weight"])
+
+
+def test_weights_begin_with_the_documented_deviations():
+    config = ModelConfig(depth=1, vocab_size=500, sequence_len=8, width=128, heads=4, kv_heads=1)
+    built = GPT.build(config, seed=0)
+    expected = {
+        "embedding": 1.0,
+        "head": 0.001,
+        "blocks.0.attention.q": 128**-0.5,
+        "blocks.0.attention.k": 0.5 * 128**-0.5,  # 32 × 128
+        "blocks.0.attention.v": 0.5 * 128**-0.5,
+        "blocks.0.attention.out": 0.0,
+        "blocks.0.mlp.up": 128**-0.5,  # 512 × 128
+        "blocks.0.mlp.down": 0.0,
+    }
+    found = {name.removesuffix(".weight"): p.detach() for name, p in built.named_parameters()}
+    assert found.keys() == expected.keys()
+    for name, std in expected.items():
+        assert found[name].std().item() == pytest.approx(std, rel=0.05), name
+        assert abs(found[name].mean().item()) <= 4 * std / found[name].numel() ** 0.5, name
+
+
+def test_a_fresh_model_is_unsure_of_every_token():
+    ids = random_ids(4, 32)
+    fresh = GPT.build(CONFIG, seed=3)
+    losses = fresh.token_losses(ids, ids.roll(-1, 1))
+    assert losses.mean().item() == pytest.approx(math.log(CONFIG.vocab_size), abs=0.01)
+    assert logits_of(fresh, ids).std() > 0, "its guesses differ"
+
+
+def test_a_fresh_block_is_the_identity():
+    fresh = GPT.build(CONFIG, seed=3)
+    ids = random_ids(2, 10)
+    embedded = norm(fresh.embedding(ids), CONFIG.norm_eps)
+    rope = fresh._rope(torch.arange(10)[None])
+    for block in fresh.blocks:
+        assert torch.equal(block(embedded, rope, None, None), embedded)
+    assert torch.equal(fresh(ids), norm(embedded, CONFIG.norm_eps))
+
+
+# Numbers
+
+
+def test_bfloat16_is_close_to_float32(random_model, model):
+    ids = random_ids(2, 32)
+    half = random_model(CONFIG, seed=1, dtype=torch.bfloat16)
+    assert half(ids).dtype == torch.bfloat16
+    exact, rounded = logits_of(model, ids), logits_of(half, ids)
+    assert rounded.dtype == torch.float32
+    error = (rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert 1e-4 < error < 0.03
+    assert half.token_losses(ids, ids).mean().item() == pytest.approx(
+        model.token_losses(ids, ids).mean().item(), rel=0.02
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parameters_and_gradients_are_float32_whatever_is_computed_in(random_model, dtype):
+    model = random_model(CONFIG, dtype=dtype)
+    ids = random_ids(2, 16)
+    loss = model.loss_sum(ids, ids.roll(-1, 1))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    assert all(p.grad.any() for p in model.parameters())
+
+
+def test_only_distances_between_positions_matter(model):
+    ids = random_ids(2, 20)
+    here = logits_of(model, ids, torch.arange(20)[None])
+    assert_close(logits_of(model, ids), here, rtol=0, atol=0)
+    assert_close(logits_of(model, ids, torch.arange(20)[None] + 37), here, rtol=0, atol=1e-3)
+    assert (logits_of(model, ids, torch.arange(20)[None] * 2) - here).abs().max() > 0.1
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(model):
+    ids = random_ids(3, 20)
+    together = logits_of(model, ids)
+    for row in range(3):
+        assert_close(logits_of(model, ids[row : row + 1])[0], together[row], rtol=0, atol=1e-5)
+
+
+# Segments
+
+
+def packed(lengths, padding):
+    """Segments and positions of one row: 0, 1, … and -1 for padding; positions begin at 0 in each."""
+    numbered = [*enumerate(lengths), *([(-1, padding)] if padding else [])]
+    segments = [number for number, length in numbered for _ in range(length)]
+    positions = [i for _, length in numbered for i in range(length)]
+    return torch.tensor([segments]), torch.tensor([positions])
+
+
+LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=LENGTHS, padding=st.integers(0, 5), dtype=st.sampled_from([torch.float32, torch.bfloat16]), data=st.data()
+)
+def test_a_changed_segment_changes_no_other_and_nothing_before(model, random_model, lengths, padding, dtype, data):
+    """Whatever is written into a segment from some position on: all other logits are the same to the last bit."""
+    model = model if dtype == torch.float32 else random_model(CONFIG, seed=1, dtype=dtype)
+    segments, positions = packed(lengths, padding)
+    length = segments.shape[1]
+    start = data.draw(st.integers(0, length - 1))
+    victim = (segments == segments[0, start]) & (torch.arange(length) >= start)
+    ids = random_ids(1, length, seed=data.draw(st.integers(0, 2**31)))
+    offsets = random_ids(1, length, seed=5, vocab=CONFIG.vocab_size - 1) + 1
+    changed = torch.where(victim, (ids + offsets) % CONFIG.vocab_size, ids)
+    before, after = logits_of(model, ids, positions, segments), logits_of(model, changed, positions, segments)
+    assert torch.equal(before[~victim], after[~victim])
+    assert (before[victim] != after[victim]).any(dim=-1).all()
+
+
+def test_a_changed_token_reaches_everything_after_it_in_its_segment(model):
+    segments, positions = packed([5, 8, 4], 3)
+    ids = random_ids(1, 20)
+    changed = ids.clone()
+    changed[0, 7] += 1
+    moved = (logits_of(model, ids, positions, segments) != logits_of(model, changed, positions, segments)).any(-1)
+    assert moved[0].nonzero().flatten().tolist() == list(range(7, 13))
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=LENGTHS, padding=st.integers(0, 5), seed=st.integers(0, 2**31))
+def test_packed_is_alone(model, lengths, padding, seed):
+    segments, positions = packed(lengths, padding)
+    ids = random_ids(1, segments.shape[1], seed)
+    together = logits_of(model, ids, positions, segments)
+    for number in range(len(lengths)):
+        alone = logits_of(model, ids[segments == number][None])
+        assert_close(together[segments == number][None], alone, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_padding_add_nothing(random_model, dtype):
+    ids, targets = random_ids(4, 16), random_ids(4, 16, seed=1)
+    segments, positions = (x.expand(4, -1).clone() for x in packed([7, 5], 4))
+    segments[2:], targets[segments == -1], targets[2:] = -1, -1, -1
+    losses, gradients = [], []
+    for rows in (slice(0, 4), slice(0, 2)):
+        model = random_model(CONFIG, dtype=dtype)
+        hidden = model(ids[rows], positions[rows], segments[rows])
+        assert hidden.isfinite().all()
+        loss = model.loss_sum(ids[rows], targets[rows], positions[rows], segments[rows])
+        loss.backward()
+        losses.append(loss)
+        gradients.append(gradients_of(model))
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    assert_close(losses[0], losses[1], rtol=tolerance, atol=0)
+    for name, gradient in gradients[1].items():
+        assert gradient.any()
+        assert_close(gradients[0][name], gradient, rtol=0, atol=tolerance * float(gradient.abs().max()), msg=name)
+
+
+# The cache
+
+
+def cached_logits(model, ids, chunks):
+    cache = SlotCache(model, rows=len(ids), slots=CONFIG.sequence_len)
+    parts, start = [], 0
+    for length in chunks:
+        positions = torch.arange(start, start + length).expand(len(ids), -1)
+        cache.used = start + length
+        parts.append(logits_of(model, ids[:, start : start + length], positions, cache=cache))
+        start += length
+    return torch.cat(parts, dim=1)
+
+
+@pytest.mark.parametrize("chunks", [[1] * 24, [24], [10] + [1] * 14, [5, 1, 7, 1, 1, 9]])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 2e-5), (torch.bfloat16, 0.3)])
+def test_cached_is_uncached(random_model, chunks, dtype, atol):
+    model = random_model(CONFIG, seed=1, dtype=dtype)
+    ids = random_ids(3, 24)
+    assert_close(cached_logits(model, ids, chunks), logits_of(model, ids), rtol=0, atol=atol)
+
+
+@settings(max_examples=20, deadline=None)
+@given(chunks=st.lists(st.integers(1, 12), min_size=1, max_size=5), seed=st.integers(0, 2**31))
+def test_cached_in_any_chunks_is_uncached(model, chunks, seed):
+    ids = random_ids(2, sum(chunks), seed)
+    assert_close(cached_logits(model, ids, chunks), logits_of(model, ids), rtol=0, atol=2e-5)
+
+
+def test_cached_rows_may_stand_at_different_positions(model):
+    """Row r is r × 3 tokens behind; until then it writes its first token again. More slots are in use than it has."""
+    ids, late = random_ids(3, 20), torch.tensor([[0], [3], [6]])
+    cache = SlotCache(model, rows=3, slots=CONFIG.sequence_len)
+    uncached, rows = logits_of(model, ids), torch.arange(3)[:, None]
+    for step in range(20):
+        positions = (step - late).clamp(min=0)
+        cache.used = step + 1
+        logits = logits_of(model, ids.gather(1, positions), positions, cache=cache)
+        assert_close(logits, uncached[rows, positions], rtol=0, atol=2e-5)
+
+
+def test_a_cache_and_segments_do_not_go_together(model):
+    ids = random_ids(1, 4)
+    cache = SlotCache(model, rows=1, slots=4)
+    with pytest.raises(AssertionError, match="a cache holds one conversation a row"):
+        model(ids, torch.arange(4)[None], torch.zeros_like(ids), cache)
+
+
+# The compiled block
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+def test_the_compiled_block_gives_the_same_loss_and_gradients(random_model):
+    """And it is compiled once: one graph serves all layers. (The warnings are about what torch's own compiler does.)"""
+    segments, positions = (x.expand(2, -1) for x in packed([9, 4], 3))
+    ids, targets = random_ids(2, 16), random_ids(2, 16, seed=1)
+    targets[segments == -1] = -1
+    losses, gradients = [], []
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    for compiled in (False, True):
+        model = random_model(CONFIG)
+        if compiled:
+            model.compile_blocks()
+        losses.append(model.loss_sum(ids, targets, positions, segments))
+        losses[-1].backward()
+        gradients.append(gradients_of(model))
+    assert graphs["unique_graphs"] - before == 1
+    assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
+    for name, gradient in gradients[0].items():
+        assert gradient.any()
+        assert_close(gradients[1][name], gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), msg=name)
+    assert model.state_dict().keys() == random_model(CONFIG).state_dict().keys()
+
+
+# Its figures
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    depth=st.integers(1, 3),
+    vocab=st.integers(1, 99),
+    kv_heads=st.integers(1, 3),
+    group=st.integers(1, 3),
+    half=st.integers(1, 4),
+)
+def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half):
+    heads = kv_heads * group
+    config = ModelConfig(
+        depth=depth, vocab_size=vocab, sequence_len=8, width=2 * half * heads, heads=heads, kv_heads=kv_heads
+    )
+    with torch.device("meta"):
+        model = GPT(config)
+    assert config.num_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_flops_per_token_are_those_that_a_training_step_takes(random_model):
+    """Every matrix product of a forward and a backward pass counted by torch, attention in plain products."""
+    model = random_model(CONFIG)
+    ids = random_ids(2, CONFIG.sequence_len)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model.loss_sum(ids, ids.roll(-1, 1)).backward()
+    assert CONFIG.flops_per_token == counter.get_total_flops() / ids.numel()
