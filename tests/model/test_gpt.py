@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from parrotlet.engine.kv_cache import SlotCache
@@ -132,6 +133,30 @@ def test_parameters_and_gradients_are_float32_whatever_is_computed_in(random_mod
     assert all(p.grad.any() for p in model.parameters())
 
 
+class ProductTypes(TorchDispatchMode):
+    """The types of what is multiplied, matrix by matrix, while this is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm):
+            self.seen |= {x.dtype for x in args if isinstance(x, torch.Tensor)}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_matrix_product_is_in_the_compute_dtype(random_model, dtype):
+    model = random_model(CONFIG, dtype=dtype)
+    ids = random_ids(2, 16)
+    with ProductTypes() as products:
+        model.loss_sum(ids, ids).backward()
+        model.logits(model(ids))
+        model.token_losses(ids, ids)
+    assert products.seen == {dtype}
+
+
 def test_only_distances_between_positions_matter(model):
     ids = random_ids(2, 20)
     here = logits_of(model, ids, torch.arange(20)[None])
@@ -180,13 +205,15 @@ def test_a_changed_segment_changes_no_other_and_nothing_before(model, random_mod
     assert (before[victim] != after[victim]).any(dim=-1).all()
 
 
-def test_a_changed_token_reaches_everything_after_it_in_its_segment(model):
+@pytest.mark.parametrize(("position", "end"), [(0, 5), (7, 13), (12, 13), (18, 20)])
+def test_a_changed_token_reaches_the_end_of_its_segment(model, position, end):
+    """Padding, the last three positions here, is a segment like any other: no position attends to nothing."""
     segments, positions = packed([5, 8, 4], 3)
     ids = random_ids(1, 20)
     changed = ids.clone()
-    changed[0, 7] += 1
+    changed[0, position] = (ids[0, position] + 1) % CONFIG.vocab_size
     moved = (logits_of(model, ids, positions, segments) != logits_of(model, changed, positions, segments)).any(-1)
-    assert moved[0].nonzero().flatten().tolist() == list(range(7, 13))
+    assert moved[0].nonzero().flatten().tolist() == list(range(position, end))
 
 
 @settings(max_examples=30, deadline=None)
@@ -275,17 +302,18 @@ def test_a_cache_and_segments_do_not_go_together(model):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:The .grad attribute:UserWarning")
 def test_the_compiled_block_gives_the_same_loss_and_gradients(random_model):
-    """And it is compiled once: one graph serves all layers. (The warnings are about what torch's own compiler does.)"""
+    """And one graph serves all layers. (The warnings are about what torch's own compiler does.)"""
     segments, positions = (x.expand(2, -1) for x in packed([9, 4], 3))
     ids, targets = random_ids(2, 16), random_ids(2, 16, seed=1)
     targets[segments == -1] = -1
     losses, gradients = [], []
+    torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
     for compiled in (False, True):
         model = random_model(CONFIG)
         if compiled:
-            model.compile_blocks()
+            model.compile_blocks(rows=2)
         losses.append(model.loss_sum(ids, targets, positions, segments))
         losses[-1].backward()
         gradients.append(gradients_of(model))
@@ -294,7 +322,27 @@ def test_the_compiled_block_gives_the_same_loss_and_gradients(random_model):
     for name, gradient in gradients[0].items():
         assert gradient.any()
         assert_close(gradients[1][name], gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), msg=name)
-    assert model.state_dict().keys() == random_model(CONFIG).state_dict().keys()
+
+
+def test_only_training_on_whole_micro_batches_is_compiled(random_model, monkeypatch):
+    used = []
+
+    def recording(function, **options):
+        return lambda *args: used.append(args[0]) or function(*args)
+
+    monkeypatch.setattr(torch, "compile", recording)
+    model = random_model(CONFIG)
+    names = list(model.state_dict())
+    model.compile_blocks(rows=2)
+    assert list(model.state_dict()) == names
+    ids = random_ids(3, 16)
+    model.loss_sum(ids[:1], ids[:1]).backward()
+    model.loss_sum(ids, ids).backward()
+    model.token_losses(ids[:2], ids[:2])
+    cached_logits(model, ids[:2], [8, 8])
+    assert not used
+    model.loss_sum(ids[:2], ids[:2]).backward()
+    assert used == list(model.blocks)
 
 
 # Its figures

@@ -17,6 +17,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def main() -> None:
     """Run a command. Exit code 0: done; 2: something to fix, and the message says how; 130: interrupted."""
+    # Read by OpenMP when torch is imported: threads that wait for each other sleep. By default they spin, and on a
+    # computer that does anything else besides, each of the many short waits then lasts a time slice.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from .chat import chat
     from .evaluate import evaluate
     from .run import run

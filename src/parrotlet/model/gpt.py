@@ -46,6 +46,7 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
         self._compiled_block: Callable[..., Tensor] | None = None
+        self._compiled_rows = 0
 
     @classmethod
     def build(
@@ -76,12 +77,13 @@ class GPT(nn.Module):
             std = _initial_std(name, parameter.shape)
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
 
-    def compile_blocks(self) -> None:
-        """Compile the block for training: once, for all layers.
+    def compile_blocks(self, rows: int) -> None:
+        """Compile the block, once for all layers, for training on micro-batches of `rows` rows.
 
-        Measuring and generating stay as they are: their shapes change from call to call.
+        Everything else (the rest of a batch, measuring, generating) has other shapes from call to call and stays
+        as it is. So how a batch is computed follows from its shape alone, and a resumed run computes the same.
         """
-        self._compiled_block = torch.compile(Block.__call__, dynamic=False)
+        self._compiled_block, self._compiled_rows = torch.compile(Block.__call__, dynamic=False), rows
 
     def forward(
         self,
@@ -102,7 +104,8 @@ class GPT(nn.Module):
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
         cached = None if cache is None else CachedPositions(cache, positions_BT)
         x_BTC = norm(self.embedding(inputs_BT).to(self.dtype), self.config.norm_eps)
-        run_block = (torch.is_grad_enabled() and self._compiled_block) or Block.__call__
+        compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
+        run_block = compiled or Block.__call__
         for block in self.blocks:
             x_BTC = run_block(block, x_BTC, rope, mask, cached)
         return norm(x_BTC, self.config.norm_eps)

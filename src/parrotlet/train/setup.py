@@ -94,7 +94,7 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
         torch.manual_seed(run.recipe.seed)
         run.stage_folder(stage.name).mkdir(parents=True, exist_ok=True)
     if run.recipe.machine.compile and training.step < training.total:
-        model.compile_blocks()
+        model.compile_blocks(run.recipe.stage(stage.name).device_batch_size)
     return training
 
 
