@@ -6,6 +6,15 @@ import torch
 from parrotlet.model import GPT
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Matrices this small gain nothing from a second thread, and wait for it where something else runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def random_model():
     """A function: config → model with random weights everywhere, none of them zero, and logits of ±4 or so."""
