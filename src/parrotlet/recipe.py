@@ -257,6 +257,11 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
         raise UserError(f"{where} names no texts; add documents = {{source = …}}")
     if stage.reads == "conversations" and not settings.train:
         raise UserError(f"{where} names no tasks; add [[{stage.name}.train]] tables")
+    for name in ("warmup_frac", "warmdown_frac", "final_lr_frac"):
+        if not 0 <= (getattr(settings, name) or 0) <= 1:
+            raise UserError(f"{where} {name} = {getattr(settings, name)} is a share: from 0 to 1")
+    if settings.device_batch_size < 1:
+        raise UserError(f"{where} device_batch_size = {settings.device_batch_size} must be at least 1")
     micro = sequence_len * settings.device_batch_size
     if stage.step_unit == "conversations":
         if not settings.conversations_per_step:

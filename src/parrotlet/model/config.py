@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from ..errors import UserError
 WIDTH_PER_LAYER = 64
 HEAD_DIM = 128
 """The head width that the dial aims at."""
+MAX_SOFTCAP = 80
+"""The loss takes the exponentials of capped logits as they are; float32 holds them up to e^88."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value <= 0:
-                raise UserError(f"model.{field.name} is {value}; it must be more than 0")
+            if not 0 < value < math.inf:
+                raise UserError(f"model.{field.name} is {value}; it must be a number above 0")
+        if self.softcap > MAX_SOFTCAP:
+            raise UserError(f"model.softcap is {self.softcap}; it must be at most {MAX_SOFTCAP}")
         if self.width % self.heads or self.head_dim % 2:
             raise UserError(
                 f"model.width = {self.width} can't be shared among model.heads = {self.heads}: "

@@ -94,7 +94,7 @@ class GPT(nn.Module):
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
-        `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within runs of the same
+        `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
         number; default: within the row. `cache`: attention goes to the cache's slots up to each position.
         """
         assert segments_BT is None or cache is None, "a cache holds one conversation a row"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ class OptimSettings:
     """Muon: share of the weights, times the learning rate, taken away at every step."""
     grad_clip: float = 1.0
     """The gradient of a step is scaled down to this norm. 0: never."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not all(0 <= v < math.inf for v in (value if isinstance(value, tuple) else (value,))):
+                raise UserError(f"optim.{field.name} is {value}; it must be 0 or more")
 
 
 class Optimizers:
@@ -106,6 +113,9 @@ class Optimizers:
                     f"{'no parameter' if parameter is None else tuple(parameter.shape)}"
                 )
             self._of[parameter].state[parameter][slot] = value.to(parameter.device, copy=True)
+        missing = self._parameters.keys() - {key.rpartition(".")[0] for key in values}
+        if values and missing:
+            raise UserError(f"the optimiser's state does not fit the model: it has nothing for {min(missing)}")
 
 
 def clip_gradients(model: nn.Module, max_norm: float) -> float:
@@ -113,4 +123,9 @@ def clip_gradients(model: nn.Module, max_norm: float) -> float:
 
     A `max_norm` of 0 leaves them as they are. With several ranks: after their gradients were summed.
     """
-    return float(nn.utils.clip_grad_norm_(model.parameters(), max_norm or math.inf))
+    assert max_norm >= 0, f"max_norm = {max_norm} is no norm"
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if max_norm:
+        nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
+    return float(norm)

@@ -18,7 +18,9 @@ def lr_multiplier(
     overlap the lower one counts.
     """
     assert total > 0, "a schedule needs steps"
-    assert 0 <= final_frac <= 1, f"final_frac = {final_frac} is not a share"
+    shares = {"warmup_frac": warmup_frac, "warmdown_frac": warmdown_frac, "final_frac": final_frac}
+    for name, share in shares.items():
+        assert 0 <= share <= 1, f"{name} = {share} is not a share"
     warmup, warmdown = warmup_frac * total, warmdown_frac * total
     up = min(1.0, (step + 1) / warmup) if warmup else 1.0
     left = max(0, total - step)
