@@ -48,7 +48,7 @@ def test_bits_per_byte_by_hand(model, tokenizer):
     inputs, targets = torch.tensor([ids[:-1]]), torch.tensor([ids[1:]])
     targets[0, 2] = -1
     positions = torch.arange(len(ids) - 1)[None]
-    batch = Batch(inputs, targets, positions, torch.zeros_like(inputs), sources=((),))
+    batch = Batch(inputs, targets, positions, torch.zeros_like(inputs), sources=((),), attends="row")
     with torch.no_grad():
         log_p = model.logits(model(inputs))[0].log_softmax(-1)
     kept = [i for i in range(len(ids) - 1) if i != 2]
@@ -62,7 +62,7 @@ def test_bits_per_byte_by_hand(model, tokenizer):
 
 def test_nothing_supervised_has_no_loss_but_no_crash(model, tokenizer):
     ids = torch.zeros(1, 4, dtype=torch.int64)
-    batch = Batch(ids, ids - 1, ids, ids, sources=((),))
+    batch = Batch(ids, ids - 1, ids, ids, sources=((),), attends="row")
     assert math.isnan(evaluate_loss(model, [batch], tokenizer.bytes_per_token).loss)
 
 

@@ -48,7 +48,7 @@ def xray(
             print(json_lines.dumps(value, ensure_ascii=False))
         return
     _print_summary(stage, step, batch)
-    _print_row(rows[row or 0])
+    print_row(rows[row or 0], Console(highlight=False))
 
 
 def _print_summary(stage: str, step: int, batch: Batch) -> None:
@@ -62,9 +62,8 @@ def _print_summary(stage: str, step: int, batch: Batch) -> None:
     print("a token is [bracketed] where it is a target: where the model is trained to produce it\n")
 
 
-def _print_row(row: dict[str, Any]) -> None:
+def print_row(row: dict[str, Any], console: Console) -> None:
     """Each segment under a line that says where it comes from; targets in brackets and in colour."""
-    console = Console(highlight=False)
     tokens = row["tokens"]
     taught = [False, *(token["supervised"] for token in tokens[:-1])]
     for source in row["sources"]:

@@ -30,7 +30,7 @@ class Answer:
 
     index: int
     prompt: str
-    """The conversation up to the question, as text."""
+    """The question; before it, a line for each earlier message."""
     parts: tuple[Part, ...]
     correct: bool
     finish: str
@@ -242,7 +242,8 @@ def _write(
 
 def _answer(task: Task, index: int, item: Conversation, parts: tuple[Part, ...], finish: str) -> Answer:
     text = "".join(part.text for part in parts if part.type == "text")
-    prompt = "\n".join(message.text for message in question(item).messages)
+    *earlier, asked = question(item).messages
+    prompt = "\n".join([*(f"{message.role}: {message.text}" for message in earlier), asked.text])
     correct = finish != "too long" and task.judge(item, text)
     return Answer(index=index, prompt=prompt, parts=parts, correct=correct, finish=finish)
 

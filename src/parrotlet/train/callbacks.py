@@ -15,7 +15,7 @@ from .loop import Callback, Training
 from .progress import ProgressLine, duration
 from .sources import Sources
 
-SAMPLE_PROMPTS = ("The ", "In the morning ", "小")
+SAMPLE_PROMPTS = ("The", "In the morning", "小")
 SAMPLE_TOKENS = 48
 
 
@@ -27,7 +27,7 @@ class Console(Callback):
         t = training
         self.line = ProgressLine(t.stage.name, t.total, done=t.step)
         self.began, self.tokens = time.monotonic(), 0
-        self.recent: deque[float] = deque(maxlen=20)
+        self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         at = f"going on at step {t.step} of {t.total}" if t.step else f"{t.total} steps from {t.started_from}"
         self._say(f"{t.stage.phrase}: {at}")
 
@@ -38,9 +38,9 @@ class Console(Callback):
     def on_step(self, training: Training, line: dict[str, Any]) -> None:
         """Move the live line."""
         self.tokens += line["tokens"]
-        self.recent.append(line["loss"])
-        rate = self.tokens / (time.monotonic() - self.began)
-        loss = sum(self.recent) / len(self.recent)
+        self.recent.append(line)
+        loss = sum(recent["loss"] for recent in self.recent) / len(self.recent)
+        rate = sum(recent["tokens"] for recent in self.recent) / sum(recent["seconds"] for recent in self.recent)
         self.line.update(training.step, f"loss {loss:.3f}  lr ×{line['lr_mult']:.3f}  {rate:,.0f} tok/s")
 
     def on_validation(self, training: Training, line: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 
 LOG_EVERY_SECONDS = 15.0
 SHOW_AFTER_SECONDS = 1.0
@@ -13,14 +14,16 @@ class ProgressLine:
     """On a terminal one line that rewrites itself; in a log file a new line every 15 seconds and at the end."""
 
     def __init__(self, label: str, total: int, *, done: int = 0) -> None:
-        self.label, self.total, self.first = label, total, done
+        self.label, self.total = label, total
         self.started = self.shown = time.monotonic()
+        self.recent = deque([(self.started, done)], maxlen=50)
         self.on_terminal = sys.stderr.isatty()
         self._visible = False
 
     def update(self, done: int, detail: str = "") -> None:
         """Say that `done` of the total are done; `detail` stands between the count and the time left."""
         now = time.monotonic()
+        self.recent.append((now, done))
         every = 0.2 if self.on_terminal else LOG_EVERY_SECONDS
         first_time = not self._visible and now - self.started > SHOW_AFTER_SECONDS
         if first_time or (self._visible and now - self.shown >= every):
@@ -45,7 +48,8 @@ class ProgressLine:
 
     def _show(self, done: int, detail: str, now: float) -> None:
         self._visible, self.shown = True, now
-        rate = (done - self.first) / max(now - self.started, 1e-9)
+        since, already = self.recent[0]
+        rate = (done - already) / max(now - since, 1e-9)
         left = f"{duration((self.total - done) / rate)} left" if rate > 0 else ""
         width = len(str(self.total))
         text = f"{self.label:<10} {done:>{width}}/{self.total}  {detail}  {left}".rstrip()
