@@ -73,6 +73,20 @@ def test_killed_in_every_stage_is_the_same_as_not_killed(tmp_path, recipe_file):
 
 
 @pytest.mark.slow
+def test_killed_is_not_killed_as_the_machine_decides(tmp_path, recipe_file):
+    """With what `auto` means here: bfloat16 and compiled where this machine can, and all its cores."""
+    auto = tmp_path / "auto.toml"
+    machine = 'dtype = "float32"\ncompile = false\nthreads = 1\n'
+    assert machine in recipe_file.read_text()
+    auto.write_text(recipe_file.read_text().replace(machine, ""))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train("base", auto, whole).returncode == 0
+    assert kill_after("base", auto, killed, STEPS // 2) == -signal.SIGKILL
+    assert train("base", auto, killed).returncode == 0
+    assert series(killed, "base") == series(whole, "base")
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, recipe_file):
     process = subprocess.Popen(
         command("base", recipe_file, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
