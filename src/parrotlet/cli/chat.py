@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
 from ..chat import Conversation, Message, render_prompt
@@ -26,7 +28,7 @@ ROOM_TO_ANSWER = 32
 def chat(
     run: Path | None = None,
     stage: StageName | None = None,
-    prompt: str | None = None,
+    prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None,
     system: str | None = None,
     temperature: float = 0.6,
     top_k: int | None = 50,

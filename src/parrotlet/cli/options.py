@@ -26,7 +26,7 @@ class RecipeOptions:
     run: Path | None = None
     """Folder of the run. Default: runs/NAME-OF-RECIPE."""
     depth: int | None = None
-    """Transformer blocks; width, heads and learning rates follow."""
+    """Transformer blocks; width, heads and learning rates follow, where the recipe does not give them."""
     sequence_len: int | None = None
     """Tokens in a row."""
     device_batch_size: int | None = None

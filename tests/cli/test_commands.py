@@ -1,0 +1,98 @@
+"""The commands as a person gives them, one after the other, on one small run."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from parrotlet.cli import main
+from small_run import write_small_run
+
+EVAL = """
+[eval]
+limit = 4
+max_tokens = 8
+tasks = [
+    { task = "identity", split = "test" },
+    { task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "test" },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("person")
+    text = write_small_run(folder).replace("sequence_len = 64", "sequence_len = 192")
+    (folder / "mine.toml").write_text(text.replace("tokens_per_step = 256", "tokens_per_step = 384") + EVAL)
+    return folder
+
+
+@pytest.fixture
+def parrotlet(folder, monkeypatch, capsys):
+    """Run a command in the folder; returns what it printed."""
+    monkeypatch.chdir(folder)
+
+    def command(*args, typed=""):
+        monkeypatch.setattr(sys, "argv", ["parrotlet", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        capsys.readouterr()
+        main()
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The run, trained once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["parrotlet", "run", "--recipe", "mine.toml"])
+        main()
+    return folder / "runs" / "test"
+
+
+def test_the_run_ends_with_results_of_every_stage(trained, parrotlet):
+    """And the same command again does nothing but show them."""
+    results = json.loads((trained / "results.json").read_text())
+    assert list(results["stages"]) == ["base", "mid", "sft"]
+    for entry in results["stages"].values():
+        assert set(entry["tasks"]) == {"identity", "multiple-choice"}
+        task = entry["tasks"]["multiple-choice"]
+        assert (task["n"], task["chance"], task["without_tool"]) == (4, 0.25, None)
+        assert entry["val_bpb"] > 0
+    out = parrotlet("run", "--recipe", "mine.toml")
+    header = next(line.split() for line in out.splitlines() if "chance" in line)
+    assert header == ["base", "mid", "sft", "chance"]
+    assert "Talk to it:  parrotlet chat --run runs/test" in out
+    assert json.loads((trained / "results.json").read_text())["stages"] == results["stages"]
+
+
+def test_runs_lists_it(trained, parrotlet):
+    out = parrotlet("runs")
+    assert "runs/test" in out
+    assert "base mid sft" in " ".join(out.split())
+
+
+def test_eval_of_one_task_keeps_the_others(trained, parrotlet):
+    before = json.loads((trained / "results.json").read_text())["stages"]
+    parrotlet("eval", "--stage", "sft", "--tasks", "identity", "--limit", 2)
+    after = json.loads((trained / "results.json").read_text())["stages"]
+    assert after["sft"]["tasks"]["identity"]["n"] == 2
+    assert after["sft"]["tasks"]["multiple-choice"] == before["sft"]["tasks"]["multiple-choice"]
+    assert after["mid"] == before["mid"]
+
+
+def test_one_question_by_seed(trained, parrotlet):
+    ask = ("chat", "-p", "What is 3 and 3?", "--seed", 5, "--max-tokens", 12)
+    assert parrotlet(*ask) == parrotlet(*ask) != ""
+    assert parrotlet(*ask[:2], "Something else?", *ask[3:]) != parrotlet(*ask)
+
+
+def test_a_conversation_goes_on_when_the_context_is_full(trained, parrotlet):
+    questions = "".join(f"What is {i} and {i}, and what is {i} and {i} and {i}?\n" for i in range(12))
+    out = parrotlet("chat", "--seed", 1, "--max-tokens", 30, "--system", "Be brief.", typed=questions + "\n")
+    assert out.count("you> ") == 13
+    assert "the context is full: the oldest" in out
+    assert "<|" not in out
