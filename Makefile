@@ -33,7 +33,10 @@ check: .venv/installed-dev
 	@$(BIN)/python benchmarks/source_size.py
 
 bench: .venv/installed-dev
-	$(BIN)/python benchmarks/calculator_gsm8k.py
+	$(BIN)/python benchmarks/train_step.py
+	@if [ -n "$$PARROTLET_REAL_DATA" ]; then \
+	    $(BIN)/python benchmarks/calculator_gsm8k.py "$$PARROTLET_REAL_DATA/hub/datasets/openai/gsm8k/main"; \
+	else echo "benchmarks/calculator_gsm8k.py is skipped: PARROTLET_REAL_DATA names no folder"; fi
 
 clean:
 	rm -rf .venv

@@ -68,6 +68,30 @@ def test_what_is_wrong_is_named(change, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model.sequence_len", 0, "model.sequence_len = 0 must be at least 2"),
+        ("sft.conversations_per_step", -4, "sft.conversations_per_step = -4 must be at least 1"),
+        ("sft.epochs", 0, "sft.epochs = 0 must be at least 1"),
+        ("base.num_iterations", -5, "base.num_iterations = -5 must be at least 1"),
+        ("data.streams", 0, "data.streams = 0 must be at least 1"),
+        ("seed", -1, "seed = -1 must be at least 0"),
+        ("base.warmdown_frac", 1.5, "warmdown_frac = 1.5 is a share"),
+        ("optim.grad_clip", -1.0, "optim.grad_clip is -1.0"),
+        ("mid.train", [{"task": "gsm8k", "split": "test"}], "gsm8k has split = 'test'; here it must be train"),
+        ("mid.validation", [{"task": "gsm8k"}], "gsm8k has split = 'train'; here it must be validation"),
+        ("sft.tasks", [{"task": "mmlu", "split": "test"}], "mmlu has split = 'test'; here it must be validation"),
+        ("eval.tasks", [{"task": "gsm8k"}], "gsm8k has split = 'train'; here it must be test or validation"),
+        ("eval.tasks", [{"task": "gsm8k", "split": "test"}] * 2, "two are called 'gsm8k'"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(key, value, says):
+    with pytest.raises(UserError) as caught:
+        Recipe.parse(SMALL, "my.toml", {key: value})
+    assert says in str(caught.value)
+
+
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match=r"did you mean 'speedrun'\?"):
         Recipe.load("speedrn")

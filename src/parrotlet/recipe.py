@@ -63,7 +63,7 @@ class MachineSettings:
     dtype: str = "auto"
     """`float32`, `bfloat16`, or `auto`: bfloat16 where the machine is good at it. Weights stay float32."""
     compile: bool | Literal["auto"] = "auto"
-    """Compile the blocks with torch.compile. `auto`: where a compiler exists and the run is long enough."""
+    """Compile the blocks with torch.compile. `auto`: where there is a compiler (of C++ for a CPU)."""
     threads: int = 0
     """CPU threads. 0: one a core."""
 
@@ -228,8 +228,23 @@ class Recipe:
 
     def check(self, where: str = "recipe") -> None:
         """Raise `UserError` where values don't fit together."""
+        least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "eval.batch_size": 1, "eval.max_tokens": 1}
+        for name in ("epochs", "device_batch_size", "tasks_every", "tasks_limit", "eval_tokens"):
+            least |= {f"{stage}.{name}": 1 for stage in STAGES}
+        for name in ("num_iterations", "target_flops", "target_param_data_ratio", "conversations_per_step"):
+            least |= {f"{stage}.{name}": 1 for stage in STAGES}
+        for name in ("eval_every", "save_every", "sample_every", "keep_checkpoints"):
+            least |= {f"{stage}.{name}": 0 for stage in STAGES}
+        values = _flat(dataclasses.asdict(self))
+        for key, lowest in least.items():
+            if values[key] is not None and values[key] < lowest:
+                raise UserError(f"{where}: {key} = {values[key]} must be at least {lowest}")
         for stage in STAGES.values():
             _check_stage(stage, self.stage(stage.name), self.model.sequence_len, f"{where}: [{stage.name}]")
+        _check_splits(self.eval.tasks, "test or validation", f"{where}: [eval] tasks")
+        names = [spec.name or spec.task for spec in self.eval.tasks]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(f"{where}: [eval] tasks: two are called {min(twice)!r}; give one of them another name")
 
 
 def built_in_recipes() -> list[str]:
@@ -260,8 +275,11 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
     for name in ("warmup_frac", "warmdown_frac", "final_lr_frac"):
         if not 0 <= (getattr(settings, name) or 0) <= 1:
             raise UserError(f"{where} {name} = {getattr(settings, name)} is a share: from 0 to 1")
-    if settings.device_batch_size < 1:
-        raise UserError(f"{where} device_batch_size = {settings.device_batch_size} must be at least 1")
+    _check_splits(settings.train, "train", f"{where} train")
+    _check_splits(settings.validation, "validation", f"{where} validation")
+    _check_splits(settings.tasks, "validation", f"{where} tasks")
+    if settings.documents and not 0 <= settings.documents.holdout < 1:
+        raise UserError(f"{where} documents: holdout = {settings.documents.holdout} is a share: from 0 to below 1")
     micro = sequence_len * settings.device_batch_size
     if stage.step_unit == "conversations":
         if not settings.conversations_per_step:
@@ -271,6 +289,13 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
             f"{where} tokens_per_step = {settings.tokens_per_step} must be a multiple of sequence_len × "
             f"device_batch_size = {sequence_len} × {settings.device_batch_size} = {micro}"
         )
+
+
+def _check_splits(specs: tuple[TaskSpec, ...], allowed: str, where: str) -> None:
+    """What is measured on is never trained on, and what is measured on the way is never what is tested at the end."""
+    for spec in specs:
+        if spec.split not in allowed.split(" or "):
+            raise UserError(f"{where}: {spec.name or spec.task} has split = {spec.split!r}; here it must be {allowed}")
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:

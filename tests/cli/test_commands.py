@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -84,6 +85,36 @@ def test_eval_of_one_task_keeps_the_others(trained, parrotlet):
     assert after["mid"] == before["mid"]
 
 
+def test_a_stage_trained_again_is_scored_again(trained, parrotlet):
+    """Its old scores and answers go with it, also where the last step is the same."""
+    kept = trained.with_name("kept")
+    shutil.copytree(trained, kept)
+    before = json.loads((kept / "results.json").read_text())["stages"]
+    shutil.rmtree(kept / "sft")
+    parrotlet("train", "sft", "--run", kept, "--from", "base")
+    out = parrotlet("run", "--run", kept)
+    after = json.loads((kept / "results.json").read_text())["stages"]
+    assert after["sft"]["step"] == before["sft"]["step"]
+    assert after["sft"]["checkpoint"] != before["sft"]["checkpoint"]
+    assert after["mid"] == before["mid"]
+    assert "identity: " in out
+    shutil.rmtree(kept)
+
+
+def test_a_run_scores_what_an_eval_of_some_tasks_left_out(trained, parrotlet):
+    kept = trained.with_name("kept")
+    shutil.copytree(trained, kept)
+    results = json.loads((kept / "results.json").read_text())
+    del results["stages"]["sft"]["tasks"]["identity"]
+    (kept / "results.json").write_text(json.dumps(results))
+    parrotlet("run", "--run", kept)
+    assert set(json.loads((kept / "results.json").read_text())["stages"]["sft"]["tasks"]) == {
+        "identity",
+        "multiple-choice",
+    }
+    shutil.rmtree(kept)
+
+
 def test_one_question_by_seed(trained, parrotlet):
     ask = ("chat", "-p", "What is 3 and 3?", "--seed", 5, "--max-tokens", 12)
     assert parrotlet(*ask) == parrotlet(*ask) != ""
@@ -96,3 +127,9 @@ def test_a_conversation_goes_on_when_the_context_is_full(trained, parrotlet):
     assert out.count("you> ") == 13
     assert "the context is full: the oldest" in out
     assert "<|" not in out
+
+
+def test_a_message_that_is_too_long_does_not_end_the_chat(trained, parrotlet):
+    out = parrotlet("chat", "--seed", 1, "--max-tokens", 5, typed="Hello?\n" + "so long " * 300 + "\nAnd now?\n\n")
+    assert "shorten the conversation" in out
+    assert out.count("you> ") == 4

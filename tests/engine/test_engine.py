@@ -146,7 +146,25 @@ def test_an_open_call_cannot_end_the_answer(tokenizer):
     t = tokenizer
     completion = Engine(scripted(t, [t.python_start, t.assistant_end]), t).generate([[t.bos]], GREEDY)[0]
     assert completion.finish == "length"
-    assert completion.parts[0].type == "python"
+    assert completion.ids[0] == t.python_start
+    assert completion.parts == (), "half a call is no part of the conversation that goes on"
+
+
+@pytest.mark.parametrize("max_tokens", range(1, 30))
+def test_wherever_an_answer_is_cut_it_holds_whole_calls_with_whole_outputs(tokenizer, max_tokens):
+    t = tokenizer
+    script = [*t.encode("so "), t.python_start, *t.encode("12345*1"), t.python_end, *[0] * 12, *t.encode("yes")]
+    completion = Engine(scripted(t, [*script, t.assistant_end]), t).generate(
+        [[t.bos]], Sampling(temperature=0, max_tokens=max_tokens)
+    )[0]
+    calls = [part.text for part in completion.parts if part.type == "python"]
+    outputs = [part.text for part in completion.parts if part.type == "python_output"]
+    assert (calls, outputs) in (([], []), (["12345*1"], ["12345"]))
+    rendered = render(Conversation((Message("user", ""), Message("assistant", completion.parts))), t).ids
+    answer = rendered[rendered.index(t.assistant_start) + 1 : -1]
+    assert list(completion.ids[: len(answer)]) == answer
+    if t.python_end in completion.ids:
+        assert answer == list(completion.ids)
 
 
 def test_the_end_of_the_context_is_said(tokenizer):

@@ -97,7 +97,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, recipe_file):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"go on with:  parrotlet train base --run {tmp_path}" in out
+    assert f"parrotlet train base --run {tmp_path}" in out
     assert "Traceback" not in err
     saved = sorted(p.name for p in (tmp_path / "base" / "checkpoints").iterdir())
     assert int(saved[-1].removeprefix("step_")) == len(series(tmp_path, "base"))

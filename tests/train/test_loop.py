@@ -1,6 +1,7 @@
 """The loop: what a step's loss is, resuming, stopping, and what ends a training."""
 
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -197,6 +198,11 @@ def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
     with pytest.raises(RuntimeError):
         train(prepare(run, STAGES["base"], callbacks=[Crashes()]))
     assert list_checkpoints(run.stage_folder("base"))[-1] == 8
+    base = dataclasses.replace(recipe.base, save_every=100)
+    rarely_saved = new_run(tmp_path / "rarely", dataclasses.replace(recipe, base=base))
+    with pytest.raises(RuntimeError):
+        train(prepare(rarely_saved, STAGES["base"], callbacks=[Crashes()]))
+    assert list_checkpoints(rarely_saved.stage_folder("base"))[-1] == 8
 
 
 def test_a_second_epoch_is_announced(tmp_path, recipe):
@@ -260,10 +266,56 @@ def test_a_stage_says_what_has_to_come_before_it(tmp_path, recipe):
     train_stage(run, "base")
     with pytest.raises(UserError, match="no checkpoint base@7; there are 8, 12"):
         train_stage(run, "mid", "base@7")
-    with pytest.raises(UserError, match="expected a stage"):
-        train_stage(run, "mid", "bass")
+    for start in ("bass", "sft", "base@x"):
+        with pytest.raises(UserError, match="mid starts from base, base@STEP"):
+            train_stage(run, "mid", start)
     train_stage(run, "sft", "base@8")
     assert run.load("sft").state["started_from"] == "base@8"
+    train_stage(run, "sft", "base@8")
+    with pytest.raises(UserError, match="sft began from base@8, not from base@12"):
+        train_stage(run, "sft", "base@12")
+
+
+def test_a_stage_does_not_begin_with_one_that_is_unfinished(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES["base"], callbacks=[Stops(5, signal.SIGINT)]))
+    with pytest.raises(UserError, match=r"base is at step 5 of 12: .* --from base@5 takes it as it is"):
+        train_stage(run, "mid")
+    train_stage(run, "mid", "base@5")
+    assert run.load("mid").state["started_from"] == "base@5"
+
+
+def test_ctrl_c_in_the_last_step_saves_and_stops(tmp_path, recipe):
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES["base"], callbacks=[Stops(12, signal.SIGINT)]))
+    assert list_checkpoints(run.stage_folder("base"))[-1] == 12
+    train_stage(run, "base")
+    assert run.validation("base").read()[-1]["step"] == 12
+
+
+def test_what_does_not_fit_into_a_row_is_told_and_saved(tmp_path, recipe, folder):
+    """One conversation of two exchanges is split between them; an exchange longer than a row is left out."""
+    user, assistant = {"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It is 7. " * 5}
+    long = {"role": "assistant", "content": "It is 7. " * 50}
+    extra = [[user, assistant, user, assistant], [user, assistant, user, long]]
+    talk = (folder / "talk.jsonl").read_text()
+    told = []
+
+    class Listens(Callback):
+        def on_notice(self, training, text):
+            told.append(text)
+
+    try:
+        (folder / "talk.jsonl").write_text(talk + "".join(json.dumps(c) + "\n" for c in extra))
+        run = new_run(tmp_path / "run", recipe)
+        train_stage(run, "base")
+        train(prepare(run, STAGES["mid"], callbacks=[Listens()]))
+    finally:
+        (folder / "talk.jsonl").write_text(talk)
+    assert told[0] == "custom-json: 1 conversations split, 1 exchanges left out (a row has 64 tokens)"
+    assert run.load("mid").state["cut"] == {"custom-json": {"conversations_split": 1, "exchanges_left_out": 1}}
 
 
 def test_one_process_at_a_time(tmp_path, recipe):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..chat import Conversation, Message, render_prompt
 from ..engine import Engine, Sampling
+from ..errors import UserError
 from ..stages import StageName
 from ..tokenizer import Tokenizer
 from ..train import Run, load_model
@@ -63,12 +64,11 @@ def chat(
     print(f"{opened.folder}, stage {name}. An empty line or Ctrl-D ends; Ctrl-C stops an answer.")
     turn = 0
     while asked := _ask():
-        conversation = answer(
-            engine,
-            tokenizer,
-            (*conversation, Message("user", asked)),
-            replace(sampling, seed=sampling.seed + turn),
-        )
+        messages = (*conversation, Message("user", asked))
+        try:
+            conversation = answer(engine, tokenizer, messages, replace(sampling, seed=sampling.seed + turn))
+        except UserError as error:
+            print(f"[{error}]")
         turn += 1
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,11 @@ class RecipeOptions:
             name = str(folder / "recipe.toml")
         return Recipe.load(name or "tiny", self._overrides())
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything but the run is given."""
+        return self.recipe is not None or bool(self._overrides())
+
     def open_run(self) -> Run:
         """Begin the run, or go on with it."""
         recipe = self.read()
@@ -62,6 +69,13 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+
+
+def program() -> str:
+    """How this program can be called again."""
+    if shutil.which("parrotlet"):
+        return "parrotlet"
+    return "python -m parrotlet" if sys.argv[0].endswith(".py") else sys.argv[0]
 
 
 def latest_run() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +22,7 @@ def print_table(results: dict[str, Any]) -> None:
         table.add_column(stage, justify="right", no_wrap=True)
     table.add_column("chance", justify="right")
     for label, key in (("val bits/byte", "val_bpb"), ("val loss", "val_loss")):
-        table.add_row(label, *(f"{entry[key]:.3f}" for entry in stages.values()), "")
+        table.add_row(label, *("–" if entry[key] is None else f"{entry[key]:.3f}" for entry in stages.values()), "")
     for task in {name: None for entry in stages.values() for name in entry["tasks"]}:
         cells = [entry["tasks"].get(task) for entry in stages.values()]
         chance = next(cell["chance"] for cell in cells if cell)
@@ -50,9 +49,7 @@ def _accuracy(cell: dict[str, Any] | None) -> str:
 
 def print_conversations(run: Run) -> None:
     """The first answer to each of some tasks by the last stage, as it was given, right or wrong."""
-    path = run.stage_folder(run.stages()[-1]) / "answers.jsonl"
-    answers = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    first = {answer["task"]: answer for answer in reversed(answers)}
+    first = {answer["task"]: answer for answer in reversed(run.answers(run.stages()[-1]))}
     console = Console(highlight=False)
     for task, answer in list(first.items())[:SHOWN_TASKS]:
         verdict = ("right", "green") if answer["correct"] else ("wrong", "red")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from ..train import Run, StoppedByUser, run_pipeline
-from .options import RecipeOptions
+from .options import RecipeOptions, program
 from .report import print_conversations, print_table
 
 
@@ -23,7 +23,7 @@ def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")]) -> None:
         results = run_pipeline(opened)
     print_table(results)
     print_conversations(opened)
-    print(f"\nTalk to it:  parrotlet chat --run {opened.folder}")
+    print(f"\nTalk to it:  {program()} chat --run {opened.folder}")
 
 
 @contextmanager
@@ -32,5 +32,5 @@ def resumable(opened: Run, command: str) -> Iterator[None]:
     try:
         yield
     except StoppedByUser:
-        print(f"\nsaved; go on with:  parrotlet {command} --run {opened.folder}")
+        print(f"\nsaved; go on with:  {program()} {command} --run {opened.folder}")
         raise KeyboardInterrupt from None

@@ -33,7 +33,11 @@ def xray(
         json: One JSON object a row instead of a picture.
     """
     chosen = STAGES[stage]
-    if options.run is not None and (options.run / "tokenizer").exists():
+    if step < 0:
+        raise UserError(f"--step {step}: steps are counted from 0")
+    if options.run is not None:
+        if options.changes:
+            raise UserError("a run has its own recipe: give --run alone, or a recipe and changes without it")
         run = Run.open(options.run)
         tokenizer, batch = run.tokenizer(), batch_of_run(run, chosen, step)
     else:

@@ -23,11 +23,20 @@ State = dict[str, Any]
 """Where an order stands, as JSON: what a checkpoint carries and a resumed run goes on from."""
 
 
+Cuts = dict[str, int]
+"""`conversations_split` between turns, and `exchanges_left_out` because one alone was longer than a row."""
+
+
 class Order(Protocol):
     """Deals out the batches of the steps, from any state it has been in."""
 
     steps: int | None
     """How many steps the data last for; None: as many as asked."""
+
+    @property
+    def cut(self) -> dict[str, Cuts]:
+        """What did not fit into a row, by task."""
+        ...
 
     def start(self) -> State:
         """The state before the first step."""
@@ -156,6 +165,11 @@ class StreamOrder:
         self.documents, self.tokenizer, self.keep = documents, tokenizer, keep
         self.length, self.rows_per_step, self.streams = length, rows_per_step, streams
         self.shuffle = Shuffle(documents, seed)
+
+    @property
+    def cut(self) -> dict[str, Cuts]:
+        """Nothing: what is too long goes on in the next row."""
+        return {}
 
     def start(self) -> State:
         """Every stream before its first document."""

@@ -7,6 +7,7 @@ left out, because one alone was too long, is counted a task.
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import UserError
 from ..tasks import TaskMixture
 from ..tokenizer import Tokenizer
 from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, cut, next_token_targets
-from .order import State
+from .order import Cuts, State
 
 OPEN_ROWS = 512
 """How many rows are kept open while packing: more fill better and mix less."""
@@ -38,7 +39,7 @@ class Pieces:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        aside = path.with_name(f"{path.stem}.aside.npz")
+        aside = path.with_name(f"{path.stem}.{os.getpid()}.aside.npz")
         np.savez(
             aside,
             item=self.item,
@@ -178,6 +179,18 @@ class PlanOrder:
         self.supervision: Supervision = supervision
         self.attends: Attends = attends
         self.steps: int | None = plan.steps
+
+    @property
+    def cut(self) -> dict[str, Cuts]:
+        """What did not fit into a row, by task."""
+        found: dict[str, Cuts] = {}
+        for item, (parts, left_out) in enumerate(zip(self.pieces.split, self.pieces.left_out, strict=True)):
+            if parts > 1 or left_out:
+                task = self.mixture.tasks[self.mixture.locate(item)[0]].name
+                cuts = found.setdefault(task, {"conversations_split": 0, "exchanges_left_out": 0})
+                cuts["conversations_split"] += int(parts > 1)
+                cuts["exchanges_left_out"] += int(left_out)
+        return found
 
     def start(self) -> State:
         """Before the first step."""

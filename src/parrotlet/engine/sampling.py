@@ -23,7 +23,7 @@ class Sampling:
     """Choose among the likeliest tokens that together have this probability."""
     seed: int = 0
     max_tokens: int = 256
-    """Length of the answer, tool calls and their outputs included."""
+    """Length of the answer, tool calls and their outputs included; an output that has begun is written to its end."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:

@@ -75,12 +75,16 @@ class Turn:
         self.kinds.append(self._follow(token, injected))
         if self.position >= self._context:
             self.finish = "context"
-        elif len(self.ids) >= self.sampler.sampling.max_tokens:
+        elif len(self.ids) >= self.sampler.sampling.max_tokens and not self._to_write:
             self.finish = "length"
 
     def parts(self) -> tuple[Part, ...]:
-        """The answer in parts, as a conversation holds it."""
-        spans = groupby(zip(self.ids, self._part_numbers(), self.kinds, strict=True), key=lambda t: t[1:])
+        """The answer in parts, as a conversation holds it; a call that was cut off, or its output, is left out."""
+        end = len(self.ids)
+        if self.in_call or self._to_write:
+            end -= self.ids[::-1].index(self._tokenizer.python_start) + 1
+        whole = zip(self.ids[:end], self._part_numbers()[:end], self.kinds[:end], strict=True)
+        spans = groupby(whole, key=lambda t: t[1:])
         return tuple(
             Part(kind, self._tokenizer.decode([token for token, *_ in span]))
             for (_, kind), span in spans

@@ -25,14 +25,14 @@ class Validation:
     """Bytes of text that the targets stand for; a special token stands for none."""
 
     @property
-    def loss(self) -> float:
-        """Nats a target."""
-        return self.nats / self.tokens if self.tokens else math.nan
+    def loss(self) -> float | None:
+        """Nats a target; None where there is none."""
+        return self.nats / self.tokens if self.tokens else None
 
     @property
-    def bits_per_byte(self) -> float:
-        """Bits a byte of text."""
-        return self.nats / math.log(2) / self.bytes if self.bytes else math.nan
+    def bits_per_byte(self) -> float | None:
+        """Bits a byte of text; None where there is none."""
+        return self.nats / math.log(2) / self.bytes if self.bytes else None
 
 
 @torch.inference_mode()

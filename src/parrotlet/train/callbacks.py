@@ -90,14 +90,17 @@ class Samples(Callback):
 class TaskAccuracy(Callback):
     """Adds the accuracy on the stage's multiple-choice tasks to the measurements, every `tasks_every` steps."""
 
+    def on_start(self, training: Training) -> None:
+        """Get the problems, so that nothing is fetched on the way."""
+        sources = Sources(training.run.recipe)
+        self.tasks = [sources.task(spec) for spec in training.settings.tasks]
+
     def on_validation(self, training: Training, line: dict[str, Any]) -> None:
         """Measure if it is due, or at the end."""
         settings = training.settings
-        if not settings.tasks or (training.step % settings.tasks_every and training.step < training.total):
+        if training.step % settings.tasks_every and training.step < training.total:
             return
-        sources = Sources(training.run.recipe)
-        for spec in settings.tasks:
-            task = sources.task(spec)
+        for task in self.tasks:
             result = evaluate_task(training.model, training.tokenizer, task, limit=settings.tasks_limit)
             line[task.name] = result.accuracy
 

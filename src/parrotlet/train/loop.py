@@ -94,17 +94,21 @@ def train(training: Training) -> None:
     t.run.metrics(t.stage.name).cut_back(t.step)
     t.run.validation(t.stage.name).cut_back(t.step)
     t.tell("on_start")
+    for task, cuts in t.order.cut.items():
+        said = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in cuts.items())
+        t.tell("on_notice", f"{task}: {said} (a row has {t.model.config.sequence_len} tokens)")
     with closing(prefetch(t.order.batches(t.order_state))) as batches, stop_on_signal(t):
         while t.step < t.total:
-            if _due(t.step, t.settings.save_every) and t.step:
+            measured = _due(t.step, t.settings.eval_every)
+            if t.step and (measured or _due(t.step, t.settings.save_every)):
                 save(t)
-            if _due(t.step, t.settings.eval_every):
+            if measured:
                 measure(t)
             _one_step(t, batches)
-            if t.stop and t.step < t.total:
+            if t.stop:
                 save(t)
                 raise StoppedByUser
-    save(t)
+        save(t)
     measure(t)
     t.tell("on_end")
 
@@ -192,6 +196,7 @@ def save(t: Training) -> None:
                 "model": t.model.config.to_dict(),
                 "tokenizer": t.tokenizer.fingerprint,
                 "data": t.data_fingerprint,
+                "cut": t.order.cut,
             },
             recipe=t.run.recipe.to_toml(),
         ),

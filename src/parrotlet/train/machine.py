@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import replace
 
 import torch
@@ -23,6 +24,8 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
     compiles = settings.compile
     if compiles == "auto":
         compiles = device != "mps" and _has_compiler()
+        if device == "cpu" and not compiles:
+            print("no C++ compiler found: not compiled, so a fifth slower", file=sys.stderr)
     threads = settings.threads or _cores()
     return replace(settings, device=device, dtype=dtype, compile=compiles, threads=threads)
 
@@ -58,4 +61,4 @@ def _cores() -> int:
 
 
 def _has_compiler() -> bool:
-    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is not None

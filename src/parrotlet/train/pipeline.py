@@ -16,7 +16,7 @@ from .checkpoint import list_checkpoints
 from .loop import Callback, train
 from .progress import ProgressLine
 from .run import Run
-from .setup import load_model, prepare, train_tokenizer
+from .setup import check_start, load_model, prepare, train_tokenizer
 from .sources import Sources
 
 
@@ -25,7 +25,9 @@ def run_pipeline(run: Run) -> dict[str, Any]:
 
     Returns the results (`results.json`).
     """
+    began = time.monotonic()
     train_tokenizer(run)
+    _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
         train_stage(run, stage)
         if not scored(run, stage):
@@ -34,8 +36,12 @@ def run_pipeline(run: Run) -> dict[str, Any]:
 
 
 def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
-    """Train a stage to its end, from its last checkpoint if it has one."""
+    """Train a stage to its end, from its last checkpoint if it has one.
+
+    Raises `UserError` if `start` is not what it began from, or can't be.
+    """
     if finished(run, name):
+        check_start(run, STAGES[name], start)
         return
     began = time.monotonic()
     try:
@@ -60,9 +66,10 @@ def finished(run: Run, stage: StageName) -> bool:
 
 
 def scored(run: Run, stage: StageName) -> bool:
-    """Whether the results hold scores of the stage's last checkpoint."""
-    entry = run.read_results()["stages"].get(stage)
-    return entry is not None and entry["step"] == list_checkpoints(run.stage_folder(stage))[-1]
+    """Whether the results hold scores of the stage's last checkpoint on all of the recipe's tasks."""
+    entry = run.read_results()["stages"].get(stage, {})
+    asked = {spec.name or spec.task for spec in run.recipe.eval.tasks}
+    return entry.get("checkpoint") == run.identity(stage) and asked <= entry["tasks"].keys()
 
 
 def score_stage(
@@ -91,15 +98,17 @@ def score_stage(
     validation = evaluate_loss(model, sources.validation_batches(STAGES[stage], tokenizer), tokenizer.bytes_per_token)
     entry = {
         "step": list_checkpoints(run.stage_folder(stage))[-1],
+        "checkpoint": run.identity(stage),
         "val_bpb": validation.bits_per_byte,
         "val_loss": validation.loss,
         "tasks": {name: result.to_json() for name, result in results.items()},
     }
-    _write_answers(run, stage, results)
     written = run.read_results()
     before = written["stages"].get(stage, {})
-    if before.get("step") == entry["step"]:
+    same_model = before.get("checkpoint") == entry["checkpoint"]
+    if same_model:
         entry["tasks"] = before["tasks"] | entry["tasks"]
+    _write_answers(run, stage, results, keep_others=same_model)
     written["stages"][stage] = entry
     written["stages"] = {name: written["stages"][name] for name in STAGES if name in written["stages"]}
     run.write_results(written)
@@ -107,12 +116,12 @@ def score_stage(
     return entry
 
 
-def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult]) -> None:
+def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult], keep_others: bool) -> None:
     """`answers.jsonl` in the stage's folder: what was asked, what was answered, right or wrong."""
-    with (run.stage_folder(stage) / "answers.jsonl").open("w", encoding="utf-8") as file:
-        for name, result in results.items():
-            for answer in result.transcripts:
-                file.write(json.dumps({"task": name, **answer}, ensure_ascii=False) + "\n")
+    others = [line for line in run.answers(stage) if keep_others and line["task"] not in results]
+    asked = [{"task": name, **answer} for name, result in results.items() for answer in result.transcripts]
+    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*others, *asked])
+    (run.stage_folder(stage) / "answers.jsonl").write_text("".join(lines), "utf-8")
 
 
 def _add_wall_seconds(run: Run, seconds: float) -> None:

@@ -9,6 +9,7 @@ results.json       what every stage reached
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,6 +110,17 @@ class Run:
                 "its ids would mean other texts. Put the right tokenizer.json back, or train the stage again"
             )
         return checkpoint
+
+    def identity(self, stage: StageName) -> str:
+        """Tells the last checkpoint of a stage from that of any other training of it."""
+        folder = self.stage_folder(stage)
+        manifest = checkpoint_folder(folder, list_checkpoints(folder)[-1]) / "manifest.json"
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
+
+    def answers(self, stage: StageName) -> list[dict[str, Any]]:
+        """What the stage answered when it was scored, a line a question; none if it was not."""
+        path = self.stage_folder(stage) / "answers.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     def read_results(self) -> dict[str, Any]:
         """What `results.json` holds so far."""

@@ -69,7 +69,7 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
     tokenizer, sources = run.tokenizer(), Sources(run.recipe)
     fingerprint = sources.fingerprint(stage, tokenizer)
     if checkpoint and resumed:
-        _check_same(run, stage, checkpoint, fingerprint, start)
+        _check_same(run, stage, checkpoint, fingerprint)
     model = _model(run, tokenizer, checkpoint)
     order = sources.order(stage, tokenizer)
     training = Training(
@@ -128,38 +128,49 @@ def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None) -> GPT
     return model.to(device)
 
 
+def check_start(run: Run, stage: Stage, start: str | None) -> None:
+    """Raise `UserError` if the stage, which has checkpoints, did not begin from `start`."""
+    began = run.load(stage.name).state["started_from"]
+    if start is not None and start not in (began, began.partition("@")[0]):
+        raise UserError(
+            f"{run.folder}: {stage.name} began from {began}, not from {start}; "
+            f"remove {run.stage_folder(stage.name)} to train it again"
+        )
+
+
 def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | None, str]:
     """The checkpoint to go on with, and what the stage began from: its own last one, `start`, or its first choice."""
     if list_checkpoints(run.stage_folder(stage.name)):
+        check_start(run, stage, start)
         checkpoint = run.load(stage.name, optimizer=True)
         return checkpoint, checkpoint.state["started_from"]
-    if start is None:
-        if not stage.starts_from:
-            return None, "random weights"
-        there = [name for name in stage.starts_from if name in run.stages()]
-        if not there:
-            raise UserError(
-                f"{stage.name} starts from {' or '.join(stage.starts_from)}, and {run.folder} has no such checkpoint: "
-                f"parrotlet train {stage.starts_from[0]} --run {run.folder}"
-            )
-        start = there[0]
-    name, _, step = start.partition("@")
-    if name not in STAGES or (step and not step.isdigit()):
-        raise UserError(f"--from {start}: expected a stage, or a stage and a step: base, base@5000")
+    if start is None and not stage.starts_from:
+        return None, "random weights"
+    there = [name for name in stage.starts_from if name in run.stages()]
+    if start is None and not there:
+        raise UserError(
+            f"{stage.name} starts from {' or '.join(stage.starts_from)}, and {run.folder} has no such checkpoint: "
+            f"parrotlet train {stage.starts_from[0]} --run {run.folder}"
+        )
+    name, _, step = (start or there[0]).partition("@")
+    if name not in stage.starts_from or (step and not step.isdigit()):
+        known = " or ".join(f"{s}, {s}@STEP" for s in stage.starts_from) or "nothing: it begins with random weights"
+        raise UserError(f"--from {start}: {stage.name} starts from {known}")
     checkpoint = run.load(STAGES[name].name, int(step) if step else None)
-    return checkpoint, f"{name}@{checkpoint.state['step']}"
+    at, of = checkpoint.state["step"], checkpoint.state["steps"]
+    if not step and at < of:
+        raise UserError(
+            f"{run.folder}: {name} is at step {at} of {of}: parrotlet train {name} --run {run.folder} goes on with it; "
+            f"--from {name}@{at} takes it as it is"
+        )
+    return checkpoint, f"{name}@{at}"
 
 
-def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, fingerprint: str, start: str | None) -> None:
+def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, fingerprint: str) -> None:
     state = checkpoint.state
     if state["data"] != fingerprint:
         raise UserError(
             f"{run.folder}: the data of {stage.name} changed since step {state['step']} "
             f"(fingerprint {state['data'][:16]} then, {fingerprint[:16]} now). "
             f"Put the data back, or remove {run.stage_folder(stage.name)} to train the stage again"
-        )
-    if start is not None and start.partition("@")[0] != state["started_from"].partition("@")[0]:
-        raise UserError(
-            f"{run.folder}: {stage.name} began from {state['started_from']}, not from {start}; "
-            f"remove {run.stage_folder(stage.name)} to train it again"
         )

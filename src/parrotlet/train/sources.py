@@ -54,8 +54,10 @@ def world_folder() -> Path:
         write_world(aside)
         try:
             aside.rename(folder)
-        except OSError:  # another process was faster
+        except OSError:
             shutil.rmtree(aside)
+            if not folder.exists():  # or else another process was faster
+                raise
     return folder
 
 
@@ -106,7 +108,10 @@ class Sources:
     def _files(self, settings: DocumentSettings) -> dict[str, Callable[[], Path]]:
         """Names of the files of a source in order, each with what brings it here."""
         if settings.source.startswith(HUB_PREFIX):
-            org, name, pattern = settings.source.removeprefix(HUB_PREFIX).split("/", 2)
+            parts = settings.source.removeprefix(HUB_PREFIX).split("/", 2)
+            if len(parts) < 3:
+                raise UserError(f"{settings.source}: which files? Such as {settings.source.rstrip('/')}/*.parquet")
+            org, name, pattern = parts
             repo = f"{org}/{name}"
             paths = self.hub.dataset_files(repo, pattern)
             return {path: functools.partial(self.hub.dataset_file, repo, path) for path in paths}
