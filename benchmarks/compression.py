@@ -2,7 +2,7 @@
 
     python benchmarks/compression.py RUN DATA
 
-DATA is the folder of real data (`PARROTLET_REAL_DATA`): the rank files in `tokenizer_oracles/`, texts in `hub/` and `files/`.
+DATA: the folder of real data (`PARROTLET_REAL_DATA`), with `tokenizer_oracles/`, `hub/` and `files/`.
 """
 
 import sys

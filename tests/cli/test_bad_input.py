@@ -118,16 +118,24 @@ def test_the_same_folder_with_another_recipe_is_refused_and_untouched(recipe, pa
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_bad_conversations_after_base_leave_base_as_it_is(recipe, parrotlet, tmp_path):
-    """Found when mid begins: base stays trained, and when the file is mended the same command goes on."""
+def test_bad_conversations_are_found_before_base_is_trained(recipe, parrotlet, tmp_path):
+    """And when the file is mended, the same command goes on."""
     run, talk = tmp_path / "run", (tmp_path / "talk.jsonl").read_text()
     line_three("[]")(recipe)
     code, err = parrotlet("run", "--recipe", recipe, "--run", run)
     assert code == 2
     assert "talk.jsonl, line 3" in err
+    assert not (run / "base").exists()
     (tmp_path / "talk.jsonl").write_text(talk)
     assert parrotlet("run", "--recipe", recipe, "--run", run)[0] == 0
     assert list_checkpoints(run / "sft")
+
+
+def test_a_task_without_a_judge_is_refused_before_anything_is_trained(recipe, parrotlet, tmp_path):
+    tasks = 'eval.tasks=[{task="custom-json",dataset="%s",split="validation"}]' % (tmp_path / "talk.jsonl")
+    code, err = parrotlet("run", "--recipe", recipe, "--run", tmp_path / "run", "--set", tasks)
+    assert code == 2
+    assert "custom-json has no judge" in err
 
 
 @pytest.mark.parametrize(

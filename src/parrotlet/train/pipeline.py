@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..errors import UserError
 from ..evals import TaskResult, evaluate_loss, evaluate_task
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
@@ -26,6 +27,7 @@ def run_pipeline(run: Run) -> dict[str, Any]:
     Returns the results (`results.json`).
     """
     began = time.monotonic()
+    _look_at_data(run)
     train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
@@ -33,6 +35,17 @@ def run_pipeline(run: Run) -> dict[str, Any]:
         if not scored(run, stage):
             score_stage(run, stage)
     return run.read_results()
+
+
+def _look_at_data(run: Run) -> None:
+    """Get and open the data of every task: what is missing or malformed is said now, not after base."""
+    sources, settings = Sources(run.recipe), [run.recipe.stage(name) for name in STAGES]
+    for stage in settings:
+        for spec in (*stage.train, *stage.validation, *stage.tasks):
+            sources.task(spec)
+    for spec in run.recipe.eval.tasks:
+        if sources.task(spec).kind is None:
+            raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
 
 
 def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
