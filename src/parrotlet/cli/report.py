@@ -49,7 +49,9 @@ def _accuracy(cell: dict[str, Any] | None) -> str:
 
 def print_conversations(run: Run) -> None:
     """The first answer to each of some tasks by the last stage, as it was given, right or wrong."""
-    first = {answer["task"]: answer for answer in reversed(run.answers(run.stages()[-1]))}
+    first: dict[str, dict[str, Any]] = {}
+    for answer in run.answers(run.stages()[-1]):
+        first.setdefault(answer["task"], answer)
     console = Console(highlight=False)
     for task, answer in list(first.items())[:SHOWN_TASKS]:
         verdict = ("right", "green") if answer["correct"] else ("wrong", "red")
