@@ -46,11 +46,11 @@ class Talks(Task):
         return f"talk {index}"
 
 
-def order_of(task, tokenizer, supervision="all", **steps):
+def order_of(task, tokenizer, supervision="all", length=LENGTH, **steps):
     mixture = TaskMixture([task], seed=3)
-    pieces = measure_pieces(mixture, tokenizer, LENGTH)
-    plan = plan_rows(pieces.length, row_length=LENGTH, seed=3, **steps)
-    return PlanOrder(mixture, tokenizer, pieces, plan, length=LENGTH, supervision=supervision)
+    pieces = measure_pieces(mixture, tokenizer, length)
+    plan = plan_rows(pieces.length, row_length=length, seed=3, **steps)
+    return PlanOrder(mixture, tokenizer, pieces, plan, length=length, supervision=supervision)
 
 
 def all_batches(order):
@@ -100,6 +100,24 @@ def test_a_conversation_of_any_awkward_length(tokenizer, words, length):
         fits = whole[i] <= length
         assert pieces.left_out[i] == (not fits)
         assert pieces.split[i] == fits
+
+
+@pytest.mark.parametrize("length", [64, 96, 128, 257, 512])
+def test_conversations_of_every_length_up_to_a_row_and_beyond(tokenizer, length):
+    """What fits is there whole, once; no row and no step is empty; what is longer is counted and leaves no trace."""
+    task = Talks([(1, words) for words in range(length)])
+    lengths = [len(render(conversation, tokenizer)) for conversation in task]
+    fitting = {i for i, n in enumerate(lengths) if n <= length}
+    assert max(lengths) > length
+    assert any(length - 3 < n <= length for n in lengths)
+    for steps in ({"rows_per_step": 4}, {"conversations_per_step": 8}):
+        order = order_of(task, tokenizer, "assistant", length, **steps)
+        batches = all_batches(order)
+        sources = [source for batch in batches for row in batch.sources for source in row]
+        assert sorted(source.index for source in sources) == sorted(fitting)
+        assert all(source.end - source.start == lengths[source.index] and source.cut is None for source in sources)
+        assert all(((batch.targets != -1).sum(1) > 0).all() for batch in batches)
+        assert order.cut == {"talks": {"conversations_split": 0, "exchanges_left_out": length - len(fitting)}}
 
 
 def test_targets_follow_the_policy(tokenizer):
