@@ -8,6 +8,7 @@ import pytest
 
 from parrotlet.cli import main
 from parrotlet.data import NOT_SUPERVISED
+from parrotlet.errors import UserError
 from parrotlet.inspect import batch_of_recipe, batch_of_run, rows_as_json
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
@@ -39,6 +40,17 @@ def test_every_step_replays_to_the_batch_that_was_trained_on(run, stage):
         assert batch_of_run(run, STAGES[stage], line["step"]).hash == line["batch_hash"]
     line = run.metrics(stage).read()[3]
     assert batch_of_recipe(run.recipe, STAGES[stage], 3, run.tokenizer()).hash == line["batch_hash"]
+
+
+def test_what_was_not_trained_on_is_not_shown(run, recipe):
+    talk = recipe.parent / "talk.jsonl"
+    before = talk.read_text()
+    try:
+        talk.write_text(before.replace("What is", "What are"))
+        with pytest.raises(UserError, match="step 0 of mid was trained on another batch"):
+            batch_of_run(run, STAGES["mid"], 0)
+    finally:
+        talk.write_text(before)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -20,14 +20,23 @@ def batch_of_recipe(recipe: Recipe, stage: Stage, step: int, tokenizer: Tokenize
 
 
 def batch_of_run(run: Run, stage: Stage, step: int) -> Batch:
-    """The batch of a step of a run, replayed from the nearest checkpoint before it."""
+    """The batch of a step of a run, replayed from the nearest checkpoint before it.
+
+    Raises `UserError` if it is not the one that was trained on, by its hash in the metrics: the data have changed.
+    """
     order = Sources(run.recipe).order(stage, run.tokenizer())
     folder = run.stage_folder(stage.name)
     before = [s for s in list_checkpoints(folder) if s <= step]
-    if not before:
-        return _batch(order, order.start(), step, 0, stage)
-    state = load_checkpoint(checkpoint_folder(folder, before[-1]), optimizer=False).state["order"]
-    return _batch(order, state, step, before[-1], stage)
+    at = before[-1] if before else 0
+    state = load_checkpoint(checkpoint_folder(folder, at), optimizer=False).state["order"] if before else order.start()
+    batch = _batch(order, state, step, at, stage)
+    trained = {line["step"]: line["batch_hash"] for line in run.metrics(stage.name).read()}
+    if trained.get(step, batch.hash) != batch.hash:
+        raise UserError(
+            f"{run.folder}: step {step} of {stage.name} was trained on another batch ({trained[step]}) than these data "
+            f"give now ({batch.hash}): they have changed since. Put them back to see what was trained"
+        )
+    return batch
 
 
 def rows_as_json(batch: Batch, tokenizer: Tokenizer, stage: Stage, step: int) -> list[dict[str, Any]]:
