@@ -5,8 +5,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from parrotlet.tokenizer import Tokenizer
+
+
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False, max_examples=1000)
+settings.load_profile("fixed")
+"""The same examples in every run; `pytest --hypothesis-profile=explore` looks for new ones."""
 
 
 @pytest.fixture(scope="session")

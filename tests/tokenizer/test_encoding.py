@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HFTokenizer
 
@@ -124,9 +124,8 @@ def test_same_merges_where_everything_overlaps(
 ):
     try:
         tokenizer = Tokenizer.train([text], 265 + merges)
-    except UserError:
-        assume(False)
-        return
+    except UserError as error:  # fewer merges than asked for: the message names how many there are
+        tokenizer = Tokenizer.train([text], int(str(error).split("set vocab_size to ")[1].split()[0]))
     ours, theirs = both(tokenizer, tmp_path_factory.mktemp("overlap"))
     for each in (text, other, text.replace(" ", ""), other.replace("c", "")):
         assert ours.encode(each) == theirs.encode(each).ids
