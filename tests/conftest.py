@@ -9,7 +9,6 @@ from hypothesis import settings
 
 from parrotlet.tokenizer import Tokenizer
 
-
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False, max_examples=1000)
 settings.load_profile("fixed")
