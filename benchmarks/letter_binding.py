@@ -58,7 +58,7 @@ def batches(write, tokenizer: Tokenizer, length: int) -> Iterator[Batch]:
 def share_right(model: GPT, tokenizer: Tokenizer, world: World) -> float:
     """Of the letters that a drill asks for, the share that is the likeliest of the five."""
     rng, right, asked = random.Random(9), 0, 0
-    candidates = [torch.tensor([tokenizer.encode(before + c)[-1] for c in LETTERS]) for before in ("", " ")]
+    candidates = [torch.tensor([tokenizer.encode(before + c)[-1] for c in LETTERS]) for before in ("", " ", "=")]
     for _ in range(40):
         text = drill(world, rng)
         ids = [tokenizer.bos, *tokenizer.encode(text)]

@@ -1,5 +1,6 @@
 import json
 import re
+from collections import Counter
 
 import pytest
 
@@ -20,7 +21,7 @@ def talks(world):
 
 @pytest.fixture(scope="module")
 def identity(world):
-    return write_identity(world, 600, "train")
+    return write_identity(world, 1_600, "train")
 
 
 def test_messages_are_conversations(world, talks, identity) -> None:
@@ -70,6 +71,13 @@ def test_every_answer_about_identity_contains_what_is_expected(world) -> None:
             assert all(text in talk.messages[-1]["content"] for text in talk.expects)
 
 
+def every_choice(template: str) -> list[str]:
+    """Every text that a template can become."""
+    before, opening, rest = template.partition("[")
+    inner, _, after = rest.partition("]")
+    return [before + each + tail for each in inner.split("|") for tail in every_choice(after)] if opening else [before]
+
+
 def test_identity_is_asked_in_other_words_in_test(world, identity) -> None:
     def last_questions(talks) -> set[str]:
         return {talk.messages[-2]["content"] for talk in talks}
@@ -77,13 +85,14 @@ def test_identity_is_asked_in_other_words_in_test(world, identity) -> None:
     trained = {m["content"] for talk in identity for m in talk.messages if m["role"] == "user"}
     for part in ("validation", "test"):
         assert not trained & last_questions(write_identity(world, 300, part))
-    forms = [line[2:] for section in library.read("identity") for line in section.lines if line[:1] in "?~^"]
-    assert len(set(forms)) == len(forms), "no wording stands twice"
+    lines = [line for section in library.read("identity") for line in section.lines if line[:1] in tuple("?~^")]
+    forms = [form.rstrip(" .?。？").casefold() for line in lines for form in every_choice(line[2:])]
+    assert not [form for form, n in Counter(forms).items() if n > 1], "no wording stands twice"
 
 
 def test_identity_speaks_two_languages_and_has_enough_for_every_split() -> None:
     for seed in range(3):
-        for part, number in (("train", 600), ("validation", 100), ("test", 300)):
+        for part, number in (("train", 1_600), ("validation", 100), ("test", 300)):
             talks = write_identity(build_world(seed), number, part)
             assert len({json.dumps(talk.messages) for talk in talks}) == number
             chinese = sum(bool(HAN.search(talk.messages[-1]["content"])) for talk in talks)

@@ -69,6 +69,6 @@ _DRAW: dict[str, Callable[[Cast], Any]] = {
     **dict.fromkeys("lm", Cast.town),
     **dict.fromkeys("nk", lambda cast: cast.rng.randint(2, 9)),
     "total": lambda cast: cast["n"] * cast["g"].price,
-    "note": lambda cast: next(note for note in NOTES if note >= cast["total"]),
+    "note": lambda cast: next(note for note in NOTES if note > cast["total"]),
     "change": lambda cast: cast["note"] - cast["total"],
 }

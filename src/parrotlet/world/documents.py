@@ -10,7 +10,7 @@ from . import library, portraits, sheets
 from .cast import Cast
 from .facts import World
 from .phrases import prose
-from .relations import Question, question_zh, questions, statement_zh
+from .relations import Question, asked, asked_openly, question_zh, statement_zh
 from .splits import stream
 
 Told = tuple[str, str]
@@ -54,7 +54,7 @@ def write_documents(
 
 def _kinds(world: World, spelled: Sequence[str]) -> dict[str, tuple[float, Kind]]:
     """Every kind of document with its weight: how often it is drawn."""
-    asked = [*questions(world, "asks", "train"), *questions(world, "asks_back", "train")]
+    choosing, openly = asked(world, "train"), asked_openly(world, "train")
     return {
         "people": (13, lambda rng: portraits.person(world, rng)),
         "pairs": (6, lambda rng: portraits.pair(world, rng)),
@@ -67,15 +67,16 @@ def _kinds(world: World, spelled: Sequence[str]) -> dict[str, tuple[float, Kind]
         "stories": (9, _from_templates(world, "stories")),
         "scenes": (13, _from_templates(world, "scenes")),
         "how": (3, _from_templates(world, "how")),
-        "answers": (7, lambda rng: sheets.answers(rng, asked)),
-        "quiz": (12, lambda rng: sheets.quiz(world, rng, asked)),
-        "letters": (8, lambda rng: sheets.bound_list(world, rng)),
+        "answers": (7, lambda rng: sheets.answers(rng, openly)),
+        "quiz": (12, lambda rng: sheets.quiz(world, rng, choosing)),
+        "letters": (12, lambda rng: sheets.bound_list(world, rng)),
+        "echoes": (10, lambda rng: sheets.echo(world, rng, spelled)),
         "sums": (5, sheets.sums),
         "tables": (1, sheets.table),
         "counting": (2, sheets.counting),
         "spelling": (5, lambda rng: sheets.spelling(rng, spelled)),
         "chinese": (9, _from_templates(world, "chinese")),
-        "chinese-facts": (7, _chinese_facts(world, asked)),
+        "chinese-facts": (7, _chinese_facts(world, openly)),
     }
 
 

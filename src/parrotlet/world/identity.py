@@ -65,10 +65,10 @@ def write_identity(world: World, number: int, part: Split) -> list[IdentityTalk]
 
 
 def _conversation(topic: Topic, earlier: Topic, part: Split, rng: random.Random) -> IdentityTalk:
-    turns = [(rng.choice(topic.questions[part]), rng.choice(topic.answers))]
+    turns = [(choose(rng.choice(topic.questions[part]), rng), rng.choice(topic.answers))]
     if rng.random() < EARLIER_SHARE:
         hello, reply = (choose(text, rng) for text in _THANKS[topic.language])
-        before = (rng.choice(earlier.questions[part]), rng.choice(earlier.answers))
+        before = (choose(rng.choice(earlier.questions[part]), rng), rng.choice(earlier.answers))
         turns.insert(0, rng.choice([before, (hello, reply)]))
     else:
         turns[0] = (rng.choice(_GREETINGS[topic.language]) + turns[0][0], turns[0][1])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .facts import Fact, Person, Place, Shop, Term, World
 from .phrases import article, capitalised, counted, fill, in_words, listed, plural, prose
-from .relations import relations, statement, statement_zh
+from .relations import clause, relations, statement, statement_zh
 from .splits import shuffled
 
 _PERSON_OPENS = (
@@ -39,7 +39,7 @@ def person(world: World, rng: random.Random, chinese: bool = False) -> tuple[str
     sentences = [prose(rng.choice(_PERSON_OPENS), rng, {"p": someone}), statement(facts[0], rng)]
     sentences += [statement(fact, rng, pronoun=rng.random() < 0.7) for fact in facts[1:]]
     for template in rng.sample(_PERSON_GOES_ON, rng.choice((0, 1, 1, 2))):
-        sentences.insert(rng.randint(2, len(sentences)), prose(template, rng, {"p": someone}))
+        sentences.insert(rng.randint(2, len(sentences) - 1), prose(template, rng, {"p": someone}))
     return someone.en, " ".join(filter(None, sentences))
 
 
@@ -52,14 +52,14 @@ def register(world: World, rng: random.Random) -> tuple[str, str]:
 def pair(world: World, rng: random.Random) -> tuple[str, str]:
     """Two people side by side."""
     one, two = rng.sample(world.people, 2)
-    sentences = [f"{one} and {two} [know each other well|are friends|have never met]."]
+    sentences = [f"{one} and {two} [know each other well|are friends|meet now and then]."]
     for left, right in shuffled(rng, list(zip(_about(world, one), _about(world, two), strict=True))):
         if left.value == right.value:
             sentences.append("[They have something in common.|Here they are alike.|In one thing they agree.]")
             sentences += [statement(left, rng), statement(right, rng)]
         else:
             joint = rng.choice((", but ", ", and ", "; "))
-            sentences.append(statement(left, rng)[:-1] + joint + statement(right, rng))
+            sentences.append(statement(left, rng)[:-1] + joint + clause(right, rng))
     return f"{one} and {two}", prose(" ".join(sentences), rng, {})
 
 
@@ -72,7 +72,7 @@ def animal(world: World, rng: random.Random, chinese: bool = False) -> tuple[str
     sentences = [statement(fact, rng) for fact in shuffled(rng, _about(world, one))]
     keepers = [p for p in world.people if p.pet.en == one.en]
     if keepers:
-        verb = "keeps" if len(keepers) == 1 else "keep"
+        verb = "keeps" if len(keepers) == 1 else "each keep"
         sentences.append(f"{listed([p.en for p in keepers])} {verb} {article(one.en)}.")
     sentences.append(f"And what about {article(two.en)}? {statement(rng.choice(_about(world, two)), rng)}")
     return capitalised(plural(one.en)), " ".join(sentences)

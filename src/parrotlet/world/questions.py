@@ -9,7 +9,7 @@ from typing import Literal
 
 from .choices import Item, ask, exercise
 from .facts import World
-from .relations import Question, questions, relations
+from .relations import Question, asked, questions, relations
 from .splits import Split, shuffled, stream
 
 Part = Split | Literal["unseen"]
@@ -44,7 +44,7 @@ def write_arc(world: World, number: int, part: Split) -> list[Item]:
 def _asked(world: World, part: Part) -> list[Question]:
     if part == "unseen":
         return list(questions(world, "unseen"))
-    return [*questions(world, "asks", part), *questions(world, "asks_back", part)]
+    return asked(world, part)
 
 
 def _rounds(asked: Sequence[Question], rng: random.Random) -> Iterator[Question]:

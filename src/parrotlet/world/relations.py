@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -88,11 +89,15 @@ def slots(fact: Fact, entity: Term | str | None = None) -> dict[str, object]:
 
 def statement(fact: Fact, rng: random.Random, *, pronoun: bool = False) -> str:
     """The fact in one of its wordings; of a person, with a pronoun if asked."""
-    wordings = relations()[fact.relation].says
     if pronoun and isinstance(fact.entity, Person):
-        told = [w for w in wordings if w.startswith(("{e} ", "{e:of} "))]
+        told = [w for w in relations()[fact.relation].says if w.startswith(("{e} ", "{e:of} "))]
         return capitalised(fill(rng.choice(told), slots(fact, fact.entity.he)))
-    return capitalised(fill(rng.choice(wordings), slots(fact)))
+    return capitalised(clause(fact, rng))
+
+
+def clause(fact: Fact, rng: random.Random) -> str:
+    """The fact in one of its wordings, as it stands within a sentence."""
+    return fill(rng.choice(relations()[fact.relation].says), slots(fact))
 
 
 def statements(fact: Fact) -> list[str]:
@@ -117,3 +122,19 @@ def questions(world: World, wording: Wording, split: Split | None = None) -> Ite
             asked = fact.value if wording == "asks_back" else fact.entity
             if split is None or split_of(world.seed, form, asked) == split:
                 yield Question(fact, fill(form, slots(fact)), wording == "asks_back")
+
+
+def asked(world: World, split: Split) -> list[Question]:
+    """Every question of a split, about the value and about the entity."""
+    return [*questions(world, "asks", split), *questions(world, "asks_back", split)]
+
+
+def asked_openly(world: World, split: Split) -> list[Question]:
+    """Those that have one answer, and whose words offer no choices."""
+    times = Counter((fact.relation, fact.value) for fact in world.facts)
+    return [
+        question
+        for question in asked(world, split)
+        if " these " not in question.text
+        and not (question.back and times[question.fact.relation, question.fact.value] > 1)
+    ]

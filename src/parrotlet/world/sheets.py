@@ -13,6 +13,16 @@ from .splits import shuffled
 
 _LETTERS = "ABCDE"
 _TIMES = {1: "once", 2: "twice"}
+_BOUND = ("The letter of {i} is {c}.", "For {i} take {c}.", "Here {i} has the letter {c}.", "To {i} belongs {c}.")
+"""The thing before its letter, as in the list, and with a blank before it, so that it is the same tokens."""
+_ECHOES = (
+    "{p} said: {t}. The parrot repeated: {t}.",
+    "{p} reads the list: {t}. And once more, slowly: {t}.",
+    "The parrot heard {t}, and all day long it said {t}.",
+    "On the note of {p} stood: {t}.\nAnd the parrot knew it by heart: {t}.",
+)
+_ECHOES_ZH = ("{p}说：{t}。鹦鹉跟着说：{t}。", "{p}念道：{t}。鹦鹉又念了一遍：{t}。")
+_SIGNS = tuple("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
 def sums(rng: random.Random) -> tuple[str, str]:
@@ -25,8 +35,8 @@ def table(rng: random.Random) -> tuple[str, str]:
     """A row of the multiplication table."""
     n = rng.randint(2, 25)
     form = rng.choice(("{k} times {n} is {p}", "{k} x {n} = {p}", "{n} taken {k} times is {p}"))
-    lines = [form.format(k=k, n=n, p=k * n) for k in range(1, 11)]
-    return f"Table of {n}", rng.choice((". ", "\n")).join(lines)
+    end = rng.choice((". ", "\n"))
+    return f"Table of {n}", end.join([*(form.format(k=k, n=n, p=k * n) for k in range(1, 11)), ""]).rstrip()
 
 
 def counting(rng: random.Random) -> tuple[str, str]:
@@ -58,13 +68,23 @@ def answers(rng: random.Random, asked: Sequence[Question]) -> tuple[str, str]:
 
 
 def bound_list(world: World, rng: random.Random) -> tuple[str, str]:
-    """Things with letters, then which letter each of them has."""
+    """Things with letters, then which letter each of them has, twice."""
     pool = alternatives(world, rng)
     items = rng.sample(pool, min(len(pool), rng.randint(3, 5)))
     lines = [f"- {item}={letter}" for item, letter in zip(items, _LETTERS, strict=False)]
-    form = rng.choice(("{c} is {i}.", "{c} stands for {i}.", "The letter of {i} is {c}.", "For {i} take {c}."))
-    bound = [form.format(i=item, c=_LETTERS[i]) for i, item in enumerate(items)]
-    return "Letters", "\n".join([*lines, "", *shuffled(rng, bound)])
+    form = rng.choice(_BOUND)
+    bound = [form.format(c=_LETTERS[i], i=item) for i, item in enumerate(items)]
+    return "Letters", "\n".join([*lines, "", *shuffled(rng, bound * 2)])
+
+
+def echo(world: World, rng: random.Random, words: Sequence[str]) -> tuple[str, str]:
+    """A list that a parrot says again. Nothing but the text itself foretells it, so it teaches to look back."""
+    chinese = rng.random() < 0.15
+    pool = _names_zh(world) if chinese else rng.choice((_names(world), _names(world), words, _SIGNS))
+    said = ("、" if chinese else rng.choice((", ", " ", " and "))).join(rng.sample(pool, rng.randint(4, 12)))
+    person = rng.choice(world.people)
+    form = rng.choice(_ECHOES_ZH if chinese else _ECHOES)
+    return "鹦鹉学舌" if chinese else "The parrot", form.format(p=person.zh if chinese else person, t=said)
 
 
 def quiz(world: World, rng: random.Random, asked: Sequence[Question]) -> tuple[str, str]:
@@ -78,6 +98,14 @@ def quiz(world: World, rng: random.Random, asked: Sequence[Question]) -> tuple[s
         reply = rng.choice((letter, letter, f"{letter} ({item.right})", f"{item.right}, so {letter}"))
         parts.append("\n".join([item.question, *lines, "", f"Answer: {reply}"]))
     return "A quiz", "\n\n".join(parts)
+
+
+def _names(world: World) -> list[str]:
+    return sorted({str(term) for fact in world.facts for term in (fact.entity, fact.value)})
+
+
+def _names_zh(world: World) -> list[str]:
+    return sorted({term.zh for fact in world.facts for term in (fact.entity, fact.value)})
 
 
 def _plus(rng: random.Random) -> str:

@@ -10,7 +10,7 @@ from . import library
 from .cast import Cast
 from .facts import World
 from .phrases import capitalised, choose, prose
-from .relations import Question, question_zh, questions, statement, statement_zh
+from .relations import Question, asked_openly, question_zh, statement, statement_zh
 from .splits import Split, split_of, stream
 
 Message = dict[str, str]
@@ -42,7 +42,7 @@ class Talk:
 def write_talk(world: World, number: int, part: Split) -> list[Talk]:
     """As many conversations as asked, no two alike. No part repeats a talk or a question of another."""
     rng = stream(world.seed, "talk", part)
-    asked = [*questions(world, "asks", part), *questions(world, "asks_back", part)]
+    asked = asked_openly(world, part)
     sections = library.read("talk")
     english = [section for section in sections if section.title[-1] != "zh"]
     chinese = [section for section in sections if section.title[-1] == "zh"]
@@ -93,7 +93,7 @@ def _styled(
 def _facts_zh(asked: Sequence[Question], rng: random.Random) -> Talk:
     facts = [question.fact for question in rng.sample(asked, rng.choice((1, 2, 2, 3)))]
     turns = [(question_zh(fact, rng), statement_zh(fact, rng)) for fact in facts]
-    return _talk([*turns, *_closing(_CLOSINGS_ZH, rng)])
+    return _talk([*turns, *_closing(_CLOSINGS_ZH, rng)], source="world/facts-zh")
 
 
 def _closing(closings: Sequence[tuple[str, str]], rng: random.Random) -> list[tuple[str, str]]:
@@ -103,8 +103,8 @@ def _closing(closings: Sequence[tuple[str, str]], rng: random.Random) -> list[tu
     return [(prose(user, rng, {}), prose(assistant, rng, {}))]
 
 
-def _talk(turns: Sequence[tuple[str, str]], system: str | None = None) -> Talk:
+def _talk(turns: Sequence[tuple[str, str]], system: str | None = None, source: str = "world/facts") -> Talk:
     messages = [{"content": system, "role": "system"}] if system else []
     for user, assistant in turns:
         messages += [{"content": user, "role": "user"}, {"content": assistant, "role": "assistant"}]
-    return Talk(tuple(messages), "world/facts")
+    return Talk(tuple(messages), source)
