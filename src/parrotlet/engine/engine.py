@@ -204,7 +204,7 @@ class Engine:
         chosen = next_tokens(scores_BV, self.config.softcap, self._rules.of(turns), samplers)
         for turn in turns:
             turn.fed += 1
-        pieces = [turn.take(*choice) for turn, *choice in zip(turns, *chosen, strict=True)]
+        pieces = [turn.take(token, logprob) for turn, token, logprob in zip(turns, *chosen, strict=True)]
         self._call_tools([turn for turn in turns if turn.called is not None])
         return [event for turn, told in zip(turns, pieces, strict=True) for event in self._told(turn, told)]
 
