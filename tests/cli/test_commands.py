@@ -133,3 +133,16 @@ def test_a_message_that_is_too_long_does_not_end_the_chat(trained, parrotlet):
     out = parrotlet("chat", "--seed", 1, "--max-tokens", 5, typed="Hello?\n" + "so long " * 300 + "\nAnd now?\n\n")
     assert "shorten the conversation" in out
     assert out.count("you> ") == 4
+
+
+def test_bench_shows_tokens_a_second_by_rows(trained, parrotlet):
+    out = parrotlet("bench", "decode", "--rows", 1, 3, "--tokens", 4, "--rounds", 1)
+    assert "stage sft" in out
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in "13"] == ["1", "3"]
+
+
+def test_bench_refuses_what_can_not_be_measured(trained, parrotlet):
+    with pytest.raises(SystemExit) as end:
+        parrotlet("bench", "decode", "--rows", 0)
+    assert end.value.code == 2

@@ -12,6 +12,7 @@ from parrotlet.evals import evaluate_loss, evaluate_task, wilson_interval
 from parrotlet.evals.chat_tasks import _logits_after, chosen_items
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.tasks import Task
+from scripted import decoder_that, model_of
 
 
 @pytest.fixture(scope="module")
@@ -136,34 +137,19 @@ class Sums(Task):
         return answer.strip() == "4"
 
 
-class Writes(GPT):
-    """Calls the calculator where it may, and repeats its result; where it may not, says 5."""
-
-    def of(self, tokenizer):
-        self.t = tokenizer
-        return self
-
-    def forward(self, inputs_BT, positions_BT=None, *args, **kwargs):
-        return inputs_BT[..., None].float()
-
-    def logits(self, hidden):
-        t, scores = self.t, torch.zeros(len(hidden), self.config.vocab_size)
-        after = {
-            t.assistant_start: [t.python_start, t.encode("5")[0]],
-            t.python_start: t.encode("4"),
-            t.encode("4")[0]: [t.python_end, t.assistant_end],
-            t.output_end: t.encode("4"),
-            t.encode("5")[0]: [t.assistant_end],
-        }
-        for row, last in enumerate(hidden[:, 0].int().tolist()):
-            for rank, token in enumerate(after.get(last, [t.assistant_end])):
-                scores[row, token] = 10.0 - rank
-        return scores
-
-
-def test_with_and_without_the_calculator(tokenizer):
-    config = ModelConfig(depth=1, vocab_size=tokenizer.vocab_size, sequence_len=96, width=8, heads=1, kv_heads=1)
-    result = evaluate_task(Writes(config).of(tokenizer), tokenizer, Sums(), limit=20, max_tokens=20)
+def test_with_and_without_the_calculator(tokenizer, monkeypatch):
+    """A model that calls the calculator where it may, and repeats its result; where it may not, it says 5."""
+    t = tokenizer
+    after = {
+        t.assistant_start: [t.python_start, t.encode("5")[0]],
+        t.python_start: t.encode("4"),
+        t.encode("4")[0]: [t.python_end, t.assistant_end],
+        t.output_end: t.encode("4"),
+    }
+    monkeypatch.setattr(
+        "parrotlet.engine.engine.Decoder", decoder_that(lambda row: after.get(row[-1], [t.assistant_end]))
+    )
+    result = evaluate_task(model_of(tokenizer, 96), tokenizer, Sums(), limit=20, max_tokens=20)
     assert (result.n, result.accuracy, result.called, result.stopped) == (20, 1.0, 1.0, 1.0)
     assert result.without_tool is not None
     assert result.without_tool.accuracy == 0.0

@@ -1,4 +1,4 @@
-"""The model: how it begins, who attends to whom, the cache, the compiled block, and its figures."""
+"""The model: how it begins, who attends to whom, the compiled block, and its figures."""
 
 import math
 
@@ -11,7 +11,6 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from parrotlet.engine.kv_cache import SlotCache
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.model.gpt import norm
 
@@ -101,7 +100,7 @@ def test_a_fresh_block_is_the_identity():
     embedded = norm(fresh.embedding(ids), CONFIG.norm_eps)
     rope = fresh._rope(torch.arange(10)[None])
     for block in fresh.blocks:
-        assert torch.equal(block(embedded, rope, None, None), embedded)
+        assert torch.equal(block(embedded, rope, None), embedded)
     assert torch.equal(fresh(ids), norm(embedded, CONFIG.norm_eps))
 
 
@@ -248,54 +247,6 @@ def test_rows_of_padding_add_nothing(random_model, dtype):
         assert_close(gradients[0][name], gradient, rtol=0, atol=tolerance * float(gradient.abs().max()), msg=name)
 
 
-# The cache
-
-
-def cached_logits(model, ids, chunks):
-    cache = SlotCache(model, rows=len(ids), slots=CONFIG.sequence_len)
-    parts, start = [], 0
-    for length in chunks:
-        positions = torch.arange(start, start + length).expand(len(ids), -1)
-        cache.used = start + length
-        parts.append(logits_of(model, ids[:, start : start + length], positions, cache=cache))
-        start += length
-    return torch.cat(parts, dim=1)
-
-
-@pytest.mark.parametrize("chunks", [[1] * 24, [24], [10] + [1] * 14, [5, 1, 7, 1, 1, 9]])
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 2e-5), (torch.bfloat16, 0.3)])
-def test_cached_is_uncached(random_model, chunks, dtype, atol):
-    model = random_model(CONFIG, seed=1, dtype=dtype)
-    ids = random_ids(3, 24)
-    assert_close(cached_logits(model, ids, chunks), logits_of(model, ids), rtol=0, atol=atol)
-
-
-@settings(max_examples=20, deadline=None)
-@given(chunks=st.lists(st.integers(1, 12), min_size=1, max_size=5), seed=st.integers(0, 2**31))
-def test_cached_in_any_chunks_is_uncached(model, chunks, seed):
-    ids = random_ids(2, sum(chunks), seed)
-    assert_close(cached_logits(model, ids, chunks), logits_of(model, ids), rtol=0, atol=2e-5)
-
-
-def test_cached_rows_may_stand_at_different_positions(model):
-    """Row r is r × 3 tokens behind; until then it writes its first token again. More slots are in use than it has."""
-    ids, late = random_ids(3, 20), torch.tensor([[0], [3], [6]])
-    cache = SlotCache(model, rows=3, slots=CONFIG.sequence_len)
-    uncached, rows = logits_of(model, ids), torch.arange(3)[:, None]
-    for step in range(20):
-        positions = (step - late).clamp(min=0)
-        cache.used = step + 1
-        logits = logits_of(model, ids.gather(1, positions), positions, cache=cache)
-        assert_close(logits, uncached[rows, positions], rtol=0, atol=2e-5)
-
-
-def test_a_cache_and_segments_do_not_go_together(model):
-    ids = random_ids(1, 4)
-    cache = SlotCache(model, rows=1, slots=4)
-    with pytest.raises(AssertionError, match="a cache holds one conversation a row"):
-        model(ids, torch.arange(4)[None], torch.zeros_like(ids), cache)
-
-
 # The compiled block
 
 
@@ -339,7 +290,6 @@ def test_only_training_on_whole_micro_batches_is_compiled(random_model, monkeypa
     model.loss_sum(ids[:1], ids[:1]).backward()
     model.loss_sum(ids, ids).backward()
     model.token_losses(ids[:2], ids[:2])
-    cached_logits(model, ids[:2], [8, 8])
     assert not used
     model.loss_sum(ids[:2], ids[:2]).backward()
     assert used == list(model.blocks)

@@ -20,6 +20,7 @@ def main() -> None:
     # Read by OpenMP when torch is imported: threads that wait for each other sleep. By default they spin, and on a
     # computer that does anything else besides, each of the many short waits then lasts a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from .bench import bench
     from .chat import chat
     from .evaluate import evaluate
     from .run import run
@@ -34,6 +35,7 @@ def main() -> None:
         "runs": runs,
         "eval": evaluate,
         "chat": chat,
+        "bench": bench,
         "xray": xray,
     }.items():
         app.command(command, name=name)

@@ -10,20 +10,15 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ..chat import Conversation, Message, render_prompt
-from ..engine import Engine, Sampling
+from ..chat import Conversation, Message
+from ..engine import Completion, Engine, Sampling
 from ..errors import UserError
 from ..stages import StageName
-from ..tokenizer import Tokenizer
 from ..train import Run, load_model
 from .options import choose_stage, latest_run
 
 SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
 """What stands before and after an event, and its style."""
-ENDED = {"stop": "", "length": " [cut at --max-tokens]", "context": " [the context is full]"}
-"""What is said after an answer, by how it ended."""
-ROOM_TO_ANSWER = 32
-"""Tokens of the context that are kept free for an answer."""
 
 
 def chat(
@@ -54,33 +49,29 @@ def chat(
     """
     opened = Run.open(run or latest_run())
     name = choose_stage(opened, stage)
-    tokenizer = opened.tokenizer()
-    engine = Engine(load_model(opened, name), tokenizer, tools=tools)
+    engine = Engine(load_model(opened, name), opened.tokenizer(), rows=1)
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed))
     conversation: tuple[Message, ...] = (Message("system", system),) if system else ()
     if prompt is not None:
-        answer(engine, tokenizer, (*conversation, Message("user", prompt)), sampling)
+        answer(engine, (*conversation, Message("user", prompt)), sampling, tools)
         return
     print(f"{opened.folder}, stage {name}. An empty line or Ctrl-D ends; Ctrl-C stops an answer.")
     turn = 0
     while asked := _ask():
         messages = (*conversation, Message("user", asked))
         try:
-            conversation = answer(engine, tokenizer, messages, replace(sampling, seed=sampling.seed + turn))
+            conversation = answer(engine, messages, replace(sampling, seed=sampling.seed + turn), tools)
         except UserError as error:
             print(f"[{error}]")
         turn += 1
 
 
-def answer(
-    engine: Engine, tokenizer: Tokenizer, messages: tuple[Message, ...], sampling: Sampling
-) -> tuple[Message, ...]:
+def answer(engine: Engine, messages: tuple[Message, ...], sampling: Sampling, tools: bool) -> tuple[Message, ...]:
     """Stream an answer to the last message; returns the messages with the answer."""
     console = Console(highlight=False, soft_wrap=True)
-    prompt, messages = _fit(engine, tokenizer, messages, console)
     completion = None
     try:
-        for event in engine.stream(prompt, sampling):
+        for event in engine.stream(Conversation(messages), sampling, tools=tools, slide=True):
             if event.kind == "end":
                 completion = event.completion
             else:
@@ -91,25 +82,15 @@ def answer(
     if completion is None:
         console.print(" [interrupted]", style="dim", markup=False)
         return messages[:-1]
-    console.print(ENDED[completion.finish], style="dim", markup=False)
+    console.print(_how_it_ended(completion, sampling), style="dim", markup=False)
     return (*messages, Message("assistant", completion.parts))
 
 
-def _fit(
-    engine: Engine, tokenizer: Tokenizer, messages: tuple[Message, ...], console: Console
-) -> tuple[list[int], tuple[Message, ...]]:
-    """The prompt; when the context is full, the oldest exchanges are left out, and that is said."""
-    room = engine.model.config.sequence_len - ROOM_TO_ANSWER
-    prompt = render_prompt(Conversation(messages), tokenizer)
-    first = 1 if messages[0].role == "system" else 0
-    left_out = 0
-    while len(prompt) > room and len(messages) > first + 1:
-        messages = messages[:first] + messages[first + 2 :]
-        prompt = render_prompt(Conversation(messages), tokenizer)
-        left_out += 1
-    if left_out:
-        console.print(f"[the context is full: the oldest {left_out} exchanges are left out]", style="dim", markup=False)
-    return prompt, messages
+def _how_it_ended(completion: Completion, sampling: Sampling) -> str:
+    said = f" [the context is full: the oldest {n} exchanges are left out]" if (n := completion.left_out) else ""
+    if completion.finish != "length":
+        return said
+    return said + (" [cut at --max-tokens]" if len(completion.ids) >= sampling.max_tokens else " [the context is full]")
 
 
 def _ask() -> str:

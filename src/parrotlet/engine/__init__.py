@@ -1,6 +1,7 @@
-"""The engine: from prompts to answers, with the calculator."""
+"""The engine: from prompts to answers, many at a time, with tools."""
 
-from .engine import Completion, Engine, Event
+from .engine import Engine
+from .events import Completion, Event
 from .sampling import Sampling
 
 __all__ = ["Completion", "Engine", "Event", "Sampling"]

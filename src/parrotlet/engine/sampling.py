@@ -1,7 +1,11 @@
-"""How the next token is chosen."""
+"""How the next token is chosen.
+
+B rows, V vocabulary; a group is the rows that are sampled alike, and R the rows of one.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+
+LIKELIEST = 1024
+"""Tokens that are sorted at first for top-p; all of them only where these don't reach its probability."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,43 +28,151 @@ class Sampling:
     """Choose among the k likeliest tokens."""
     top_p: float | None = None
     """Choose among the likeliest tokens that together have this probability."""
+    min_p: float | None = None
+    """Choose among the tokens that have at least this share of the likeliest one's probability."""
+    repetition_penalty: float = 1.0
+    """Logits of tokens that stand in prompt or answer are divided by this where positive, multiplied where negative
+    (Keskar et al. 2019, CTRL)."""
     seed: int = 0
+    """The same seed draws the same answer."""
+    stop: tuple[str, ...] = ()
+    """The answer ends before any of these texts; they are looked for in what the model writes between calls."""
     max_tokens: int = 256
-    """Length of the answer, tool calls and their outputs included; an output that has begun is written to its end."""
+    """Length of the answer, tool calls and their outputs included; the output of a whole call is written to its end."""
+    logprobs: bool = False
+    """Tell each sampled token's log-probability under the model (temperature 1, nothing forbidden or penalised)."""
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UserError(f"temperature = {self.temperature} must be 0 or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k = {self.top_k} must be at least 1")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p = {self.top_p} must be above 0 and at most 1")
-        if self.max_tokens < 1:
-            raise UserError(f"max_tokens = {self.max_tokens} must be at least 1")
+        _check("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 or more")
+        _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
+        for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
+            _check(name, share, share is None or 0 < share <= 1, "above 0 and at most 1")
+        _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty < float("inf"), "above 0")
+        _check("stop", self.stop, isinstance(self.stop, tuple) and all(self.stop), "texts that are not empty")
+        _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1")
+
+    @property
+    def alike(self) -> tuple[float, int | None, float | None, float | None]:
+        """What rows must share to be drawn together."""
+        return self.temperature, self.top_k, self.top_p, self.min_p
 
 
 class Sampler:
-    """Draws the tokens of one answer with a random generator of its own, so that neighbours change nothing."""
+    """One answer's settings, its random numbers, and the tokens seen so far."""
 
-    def __init__(self, sampling: Sampling) -> None:
+    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
         self.sampling = sampling
-        self._generator = torch.Generator().manual_seed(sampling.seed)
+        self.seen = set(prompt) if sampling.repetition_penalty != 1 else None
+        self._random = random.Random(sampling.seed)
 
-    def draw(self, logits_V: Tensor) -> int:
-        """A token for these logits."""
-        s = self.sampling
-        logits, ids = logits_V.float().cpu().sort(descending=True, stable=True)
-        probabilities = (logits[: s.top_k] / s.temperature).softmax(0)
-        if s.top_p is not None:
-            before = probabilities.cumsum(0) - probabilities
-            probabilities[before >= s.top_p] = 0
-        return int(ids[torch.multinomial(probabilities, 1, generator=self._generator)])
+    def next_random(self) -> float:
+        """In [0, 1)."""
+        return self._random.random()
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Take note of tokens of the answer."""
+        if self.seen is not None:
+            self.seen.update(tokens)
 
 
-def next_tokens(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
-    """One token a row."""
-    likeliest = logits_BV.argmax(-1).tolist()
-    return [
-        likeliest[row] if sampler.sampling.temperature == 0 else sampler.draw(logits_BV[row])
-        for row, sampler in enumerate(samplers)
-    ]
+@torch.inference_mode()
+def next_tokens(
+    scores_BV: Tensor, softcap: float, allowed_BS: Tensor, samplers: Sequence[Sampler]
+) -> tuple[list[int], list[float | None]]:
+    """One token a row, and its log-probability where it is asked for.
+
+    `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S, the special tokens' logits.
+    """
+    if all(_takes_likeliest(s) for s in samplers):  # the cap changes no order
+        return _forbid(scores_BV, allowed_BS).argmax(-1).tolist(), [None] * len(samplers)
+    logits_BV = _capped(scores_BV, softcap)
+    wanted = [row for row, s in enumerate(samplers) if s.sampling.logprobs]
+    raw = logits_BV[wanted] if wanted else None
+    _forbid(logits_BV, allowed_BS)
+    for row, sampler in enumerate(samplers):
+        if sampler.seen is not None:
+            _penalise(logits_BV[row], sampler)
+    tokens = _draw_all(logits_BV, samplers)
+    logprobs: list[float | None] = [None] * len(samplers)
+    if raw is not None:
+        picked = raw.log_softmax(-1)[range(len(wanted)), [tokens[row] for row in wanted]]
+        for row, value in zip(wanted, picked.tolist(), strict=True):
+            logprobs[row] = value
+    return tokens, logprobs
+
+
+def draw(logits_RV: Tensor, sampling: Sampling, u_R: Sequence[float]) -> list[int]:
+    """A token a row, by the random numbers `u_R` in [0, 1); all rows are sampled alike."""
+    if sampling.temperature == 0:
+        return logits_RV.argmax(-1).tolist()
+    logits, ids = logits_RV / sampling.temperature, None
+    if sampling.top_k is not None:
+        logits, ids = logits.topk(min(sampling.top_k, logits.shape[1]))
+    weights = logits.softmax(-1)
+    if sampling.top_p is not None:
+        weights.masked_fill_(weights < _least_of_nucleus(weights, sampling.top_p), 0)
+    if sampling.min_p is not None:
+        weights.masked_fill_(weights < sampling.min_p * weights.amax(-1, keepdim=True), 0)
+    picked = _pick(weights, u_R)
+    return (picked if ids is None else ids.gather(1, picked))[:, 0].tolist()
+
+
+def _draw_all(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    groups: dict[object, list[int]] = {}
+    for row, sampler in enumerate(samplers):
+        groups.setdefault(sampler.sampling.alike, []).append(row)
+    tokens = [0] * len(samplers)
+    for rows in groups.values():
+        logits_RV = logits_BV if len(rows) == len(samplers) else logits_BV[rows]
+        drawn = draw(logits_RV, samplers[rows[0]].sampling, [samplers[row].next_random() for row in rows])
+        for row, token in zip(rows, drawn, strict=True):
+            tokens[row] = token
+    return tokens
+
+
+def _least_of_nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """The smallest weight, (R, 1), that is needed to reach `top_p` with the largest ones."""
+    largest = weights.topk(min(LIKELIEST, weights.shape[1])).values
+    if bool((largest.sum(-1) < top_p).any()):
+        largest = weights.sort(descending=True).values
+    needed = largest.cumsum(-1) - largest < top_p
+    return largest.masked_fill_(~needed, 1).amin(-1, keepdim=True)
+
+
+def _pick(weights: Tensor, u_R: Sequence[float]) -> Tensor:
+    """An index a row, (R, 1), by weight: where the running sum first exceeds u times the whole."""
+    sums = weights.cumsum(-1)
+    aims = torch.tensor(u_R, device=sums.device)[:, None] * sums[:, -1:]
+    below = torch.nextafter(sums[:, -1:], torch.zeros_like(aims))  # u rounds up to 1 in float32
+    return torch.searchsorted(sums, torch.minimum(aims, below), right=True)
+
+
+def _penalise(logits_V: Tensor, sampler: Sampler) -> None:
+    seen = torch.tensor(sorted(sampler.seen or ()), device=logits_V.device)
+    penalty, values = sampler.sampling.repetition_penalty, logits_V[seen]
+    logits_V[seen] = torch.where(values > 0, values / penalty, values * penalty)
+
+
+def _capped(scores_BV: Tensor, softcap: float) -> Tensor:
+    """softcap · tanh(scores / softcap), in a third of the time; written over.
+
+    Row by row, since at the end of what it is given a kernel may round otherwise: a row must not tell where it stands.
+    """
+    for scores_V in scores_BV.mul_(-2 / softcap):
+        scores_V.sigmoid_()
+    return scores_BV.mul_(-2 * softcap).add_(softcap)
+
+
+def _forbid(logits_BV: Tensor, allowed_BS: Tensor) -> Tensor:
+    logits_BV[:, -allowed_BS.shape[1] :] += allowed_BS
+    return logits_BV
+
+
+def _takes_likeliest(sampler: Sampler) -> bool:
+    s = sampler.sampling
+    return s.temperature == 0 and sampler.seen is None and not s.logprobs
+
+
+def _check(name: str, value: object, fine: bool, expected: str) -> None:
+    if not fine:
+        raise UserError(f"{name} = {value} must be {expected}")

@@ -6,115 +6,143 @@ engine, writes `<|output_start|>` result `<|output_end|>`, and the model goes on
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import groupby
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from ..chat import Part
-from ..chat.conversation import PartType
 from ..tokenizer import Tokenizer
-from ..tools import ToolError, calculate
+from .calls import ToolCall
+from .events import Completion, Event, Finish
 from .sampling import Sampler, Sampling
-
-Finish = Literal["stop", "length", "context"]
+from .transcript import Piece, Transcript
+from .window import Window
 
 
 class Rules:
-    """Which tokens may be sampled: outside of a call, text, the opening of a call, and the end; in a call, text and
-    its end. Without tools no call can be opened, so that the model has to do by itself."""
+    """Which special tokens may be sampled: outside of a call, the opening of a call and the end; in a call, its end.
+    Without tools no call can be opened, so that the model has to do by itself."""
 
-    def __init__(self, tokenizer: Tokenizer, tools: bool, device: torch.device) -> None:
-        outside = {tokenizer.assistant_end} | ({tokenizer.python_start} if tools else set())
-        self._outside = self._forbidding(tokenizer, outside, device)
-        self._in_call = self._forbidding(tokenizer, {tokenizer.python_end}, device)
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, device: torch.device) -> None:
+        self._first = min(tokenizer.special_ids)
+        t, end = tokenizer, tokenizer.assistant_end
+        allowed = [{end}, {end, t.python_start}, {t.python_end}]
+        self._table = torch.full((len(allowed), vocab_size - self._first), -torch.inf, device=device)
+        for state, tokens in enumerate(allowed):
+            self._table[state, [token - self._first for token in tokens]] = 0
 
-    def apply(self, logits_BV: Tensor, turns: list[Turn]) -> Tensor:
-        """The logits with -inf at what each answer must not go on with."""
-        return logits_BV + torch.stack([self._in_call if turn.in_call else self._outside for turn in turns])
-
-    @staticmethod
-    def _forbidding(tokenizer: Tokenizer, allowed: set[int], device: torch.device) -> Tensor:
-        added = torch.zeros(tokenizer.vocab_size, device=device)
-        added[list(tokenizer.special_ids - allowed)] = -torch.inf
-        return added
+    def of(self, turns: list[Turn]) -> Tensor:
+        """What is added to the logits of the special tokens and what follows them in the vocabulary, (B, S)."""
+        return self._table[[2 if turn.transcript.in_call else int(turn.tools) for turn in turns]]
 
 
 class Turn:
-    """An answer: its tokens, what each of them is, and what the engine still has to write into it."""
+    """An answer: its tokens, and how many of them and of the prompt's have their keys and values in memory.
 
-    def __init__(self, prompt: list[int], sampling: Sampling, tokenizer: Tokenizer, context: int) -> None:
-        self.prompt, self.sampler = prompt, Sampler(sampling)
+    `window`: the conversation that `prompt` is, if it may slide.
+    """
+
+    def __init__(
+        self,
+        request: int,
+        prompt: list[int],
+        sampling: Sampling,
+        tokenizer: Tokenizer,
+        context: int,
+        *,
+        tools: bool,
+        window: Window | None,
+    ) -> None:
+        self.request, self.prompt, self.sampling, self.tools = request, prompt, sampling, tools
+        self.sampler = Sampler(sampling, prompt)
+        self.transcript = Transcript(tokenizer, sampling.stop)
         self.ids: list[int] = []
-        self.kinds: list[PartType | None] = []
-        """Of each token: the kind of part that it is text of; None: a special token."""
         self.injected: list[bool] = []
-        """Of each token: whether the engine wrote it."""
+        self.logprobs: list[float | None] = []
+        self.fed = 0
+        """Tokens, from the first of the prompt on, whose keys and values are in memory."""
+        self.reused = 0
         self.finish: Finish | None = None
-        self.in_call = False
-        self._tokenizer, self._context = tokenizer, context
-        self._call: list[int] = []
-        self._to_write: deque[int] = deque()
+        self.call: ToolCall | None = None
+        self._tokenizer, self._context, self._window = tokenizer, context, window
 
-    @property
-    def position(self) -> int:
-        """Position of the token that comes next."""
+    def __len__(self) -> int:
         return len(self.prompt) + len(self.ids)
 
-    def add(self, sampled: int) -> None:
-        """Go on with `sampled`, or with what the engine has to write instead."""
-        injected = bool(self._to_write)
-        token = self._to_write.popleft() if injected else sampled
-        if token == self._tokenizer.assistant_end:
-            self.finish = "stop"
-            return
-        self.ids.append(token)
-        self.injected.append(injected)
-        self.kinds.append(self._follow(token, injected))
-        if self.position >= self._context:
-            self.finish = "context"
-        elif len(self.ids) >= self.sampler.sampling.max_tokens and not self._to_write:
-            self.finish = "length"
+    @property
+    def ready(self) -> bool:
+        """Whether only the last token has to be fed to know what comes next."""
+        return self.call is None and len(self) - self.fed == 1
 
-    def parts(self) -> tuple[Part, ...]:
-        """The answer in parts, as a conversation holds it; a call that was cut off, or its output, is left out."""
-        end = len(self.ids)
-        if self.in_call or self._to_write:
-            end -= self.ids[::-1].index(self._tokenizer.python_start) + 1
-        whole = zip(self.ids[:end], self._part_numbers()[:end], self.kinds[:end], strict=True)
-        spans = groupby(whole, key=lambda t: t[1:])
-        return tuple(
-            Part(kind, self._tokenizer.decode([token for token, *_ in span]))
-            for (_, kind), span in spans
-            if kind is not None
+    @property
+    def last(self) -> int:
+        """The last token of prompt and answer."""
+        return self.ids[-1] if self.ids else self.prompt[-1]
+
+    def tokens(self, start: int, end: int) -> list[int]:
+        """Of prompt and answer, those from `start` up to `end`."""
+        n = len(self.prompt)
+        return self.prompt[start:end] + self.ids[max(0, start - n) : max(0, end - n)]
+
+    def take(self, token: int, logprob: float | None) -> list[Piece]:
+        """Go on with a sampled token. After `<|python_end|>` a result has to follow: `called` is set."""
+        if token == self._tokenizer.assistant_end:
+            return self.end("stop")
+        self._append([token], logprob, injected=False)
+        pieces = list(self.transcript.add(token))
+        if self.transcript.stopped:
+            return pieces + self.end("stop")
+        return pieces if self.called is not None else pieces + self._check_room()
+
+    @property
+    def called(self) -> str | None:
+        """The expression of a call that has no result yet."""
+        return self.transcript.call if self.ids and self.ids[-1] == self._tokenizer.python_end else None
+
+    def take_result(self, text: str) -> list[Piece]:
+        """Go on with the result of the call."""
+        t, tokens = self._tokenizer, self._tokenizer.encode(text)
+        self.call = None
+        if not self._make_room(len(tokens) + 2):
+            return self.end("length")
+        self._append([t.output_start, *tokens, t.output_end], None, injected=True)
+        return [*self.transcript.add_result(tokens), *self._check_room()]
+
+    def end(self, finish: Finish) -> list[Piece]:
+        """The answer is over."""
+        self.finish, self.call = finish, None
+        return list(self.transcript.close())
+
+    def event(self, piece: Piece) -> Event:
+        """A piece of this answer as an event."""
+        return Event(request=self.request, kind=piece[0], text=piece[1])
+
+    def completion(self) -> Completion:
+        """The answer, once it is over."""
+        assert self.finish is not None
+        return Completion(
+            ids=tuple(self.ids),
+            injected=tuple(self.injected),
+            logprobs=tuple(self.logprobs) if self.sampling.logprobs else None,
+            finish=self.finish,
+            parts=self.transcript.parts,
+            prompt_tokens=len(self.prompt),
+            left_out=self._window.left_out if self._window else 0,
+            reused=self.reused,
         )
 
-    def _part_numbers(self) -> list[int]:
-        """Counts up at every special token, so that a call and the text after it are told apart."""
-        numbers, number = [], 0
-        for kind in self.kinds:
-            number += kind is None
-            numbers.append(number)
-        return numbers
+    def _append(self, tokens: list[int], logprob: float | None, *, injected: bool) -> None:
+        self.ids += tokens
+        self.injected += [injected] * len(tokens)
+        self.logprobs += [logprob] * len(tokens)
+        self.sampler.add(tokens)
 
-    def _follow(self, token: int, injected: bool) -> PartType | None:
-        t = self._tokenizer
-        if token == t.python_start:
-            self.in_call, self._call = True, []
-        elif token == t.python_end:
-            self.in_call = False
-            self._to_write.extend([t.output_start, *t.encode(self._result()), t.output_end])
-        elif self.in_call:
-            self._call.append(token)
-            return "python"
-        elif token not in t.special_ids:
-            return "python_output" if injected else "text"
-        return None
+    def _check_room(self) -> list[Piece]:
+        if len(self.ids) >= self.sampling.max_tokens or not self._make_room(1):
+            return self.end("length")
+        return []
 
-    def _result(self) -> str:
-        try:
-            return calculate(self._tokenizer.decode(self._call))
-        except ToolError as error:
-            return f"error: {error}"
+    def _make_room(self, tokens: int) -> bool:
+        """Whether so many more tokens fit into the context, if need be without the oldest exchanges."""
+        room = self._context - tokens
+        if len(self) > room and self._window is not None and self._window.slide(room - len(self.ids)):
+            self.prompt, self.fed = self._window.prompt, 0
+        return len(self) <= room

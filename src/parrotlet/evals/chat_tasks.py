@@ -34,7 +34,7 @@ class Answer:
     parts: tuple[Part, ...]
     correct: bool
     finish: str
-    """`stop`, `length`, `context`; `choice` for a letter; `too long` where the question itself does not fit."""
+    """`stop`, `length`; `choice` for a letter; `too long` where the question itself does not fit."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -157,10 +157,10 @@ def evaluate_task(
         return TaskResult(answers=answers, chance=chance, generative=False)
     assert task.kind == "generative", f"{task.name} can only be trained on"
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+    engine = Engine(model, tokenizer, rows=min(batch_size, max(1, len(indices))))
     results = []
     for tools in (True, False):
-        engine = Engine(model, tokenizer, tools=tools)
-        answers = _write(engine, task, indices, sampling, batch_size, on_progress)
+        answers = _write(engine, task, indices, sampling, tools, on_progress)
         results.append(TaskResult(answers=answers, chance=chance, generative=True))
         if not without_tool or not results[0].called:
             return results[0]
@@ -218,17 +218,17 @@ def _write(
     task: Task,
     indices: Sequence[int],
     sampling: Sampling,
-    batch_size: int,
+    tools: bool,
     on_progress: Progress,
 ) -> tuple[Answer, ...]:
     """What the model writes to each item."""
     items = [task[i] for i in indices]
     prompts = [render_prompt(question(item), engine.tokenizer) for item in items]
-    fitting = [i for i in range(len(items)) if len(prompts[i]) < engine.model.config.sequence_len]
+    fitting = [i for i in range(len(items)) if len(prompts[i]) < engine.config.sequence_len]
     written: dict[int, Completion] = dict(
         zip(
             fitting,
-            engine.generate([prompts[i] for i in fitting], sampling, batch_size=batch_size, on_progress=on_progress),
+            engine.generate([prompts[i] for i in fitting], sampling, tools=tools, on_progress=on_progress),
             strict=True,
         )
     )

@@ -1,12 +1,12 @@
 """Who attends to whom, and attention itself.
 
-B rows, T positions, H heads, K key/value heads, D head width, S cache slots.
+B rows, T positions, H heads, K key/value heads, D head width, S keys.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,33 +15,6 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 
 Mask = Tensor | BlockMask | None
 """What is added to the scores, (B, 1, T, S); blocks of positions to leave out (CUDA); None: causal."""
-
-
-class KVCache(Protocol):
-    """Keeps the keys and values of the positions seen so far; slot = position.
-
-    Slots that were never written must hold finite values: they are weighted by 0.
-    """
-
-    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Write each row's keys and values at its positions; return those of all S slots, (B, K, S, D)."""
-        ...
-
-
-class CachedPositions:
-    """A cache during one forward pass: knows the positions, and builds the mask once for all layers."""
-
-    def __init__(self, kv_cache: KVCache, positions_BT: Tensor) -> None:
-        self._kv_cache, self._positions = kv_cache, positions_BT
-        self._mask: Tensor | None = None
-
-    def update(self, layer: int, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values of all S slots, and the mask: a query at position p attends to the slots ≤ p."""
-        k_BKSD, v_BKSD = self._kv_cache.update(layer, k_BKTD, v_BKTD, self._positions)
-        if self._mask is None:
-            slots_S = torch.arange(k_BKSD.shape[2], device=k_BKSD.device)
-            self._mask = additive_mask(slots_S <= self._positions[:, None, :, None], k_BKSD.dtype)
-        return k_BKSD, v_BKSD, self._mask
 
 
 def segment_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor | BlockMask:

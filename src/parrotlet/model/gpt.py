@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import CachedPositions, KVCache, Mask, attend, segment_mask
+from .attention import Mask, attend, segment_mask
 from .config import ModelConfig
 from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 
@@ -43,7 +43,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
         self._compiled_block: Callable[..., Tensor] | None = None
         self._compiled_rows = 0
@@ -90,24 +90,21 @@ class GPT(nn.Module):
         inputs_BT: Tensor,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
-        cache: KVCache | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
-        number; default: within the row. `cache`: attention goes to the cache's slots up to each position.
+        number; default: within the row. (Generation keeps keys and values: `engine/decoder.py`.)
         """
-        assert segments_BT is None or cache is None, "a cache holds one conversation a row"
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
         rope = self._rope(positions_BT)
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
-        cached = None if cache is None else CachedPositions(cache, positions_BT)
         x_BTC = norm(self.embedding(inputs_BT).to(self.dtype), self.config.norm_eps)
         compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
         run_block = compiled or Block.__call__
         for block in self.blocks:
-            x_BTC = run_block(block, x_BTC, rope, mask, cached)
+            x_BTC = run_block(block, x_BTC, rope, mask)
         return norm(x_BTC, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -155,37 +152,35 @@ class GPT(nn.Module):
 class Block(nn.Module):
     """Attention and perceptron, each added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.eps = config.norm_eps
-        self.attention = Attention(config, layer)
+        self.attention = Attention(config)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask, cached: CachedPositions | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask) -> Tensor:
         """The residual stream after this block."""
-        x_BTC = x_BTC + self.attention(norm(x_BTC, self.eps), rope, mask, cached)
+        x_BTC = x_BTC + self.attention(norm(x_BTC, self.eps), rope, mask)
         return x_BTC + self.mlp(norm(x_BTC, self.eps))
 
 
 class Attention(nn.Module):
     """Causal self-attention: rotary positions, then normed queries and keys."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.layer, self.head_dim, self.eps = layer, config.head_dim, config.norm_eps
+        self.head_dim, self.eps = config.head_dim, config.norm_eps
         self.q = Linear(config.width, config.width)
         self.k = Linear(config.width, config.kv_width)
         self.v = Linear(config.width, config.kv_width)
         self.out = Linear(config.width, config.width)
 
-    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask, cached: CachedPositions | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask) -> Tensor:
         """What attention adds to the residual stream, (B, T, C)."""
         # (B, T, H·D) → (B, T, H, D) → (B, H, T, D), a view
         q, k, v = (linear(x_BTC).unflatten(-1, (-1, self.head_dim)) for linear in (self.q, self.k, self.v))
         q, k = (norm(rotate(heads, rope), self.eps) for heads in (q, k))
         q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
-        if cached is not None:
-            k, v, mask = cached.update(self.layer, k, v)
         y_BHTD = attend(q, k, v, mask)
         return self.out(y_BHTD.transpose(1, 2).flatten(2))
 

@@ -80,7 +80,7 @@ class Samples(Callback):
         else:
             asked = ["Who are you?"]
             prompts = [render_prompt(Conversation((Message("user", text),)), tokenizer) for text in asked]
-        engine = Engine(training.model, tokenizer)
+        engine = Engine(training.model, tokenizer, rows=len(prompts))
         sampling = Sampling(temperature=0.0, max_tokens=SAMPLE_TOKENS)
         for text, completion in zip(asked, engine.generate(prompts, sampling), strict=True):
             written = completion.text.replace("\n", " ")

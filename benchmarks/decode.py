@@ -1,0 +1,191 @@
+"""Tokens a second of the engine beside others, on models of one shape, in one process: docs/performance.md.
+
+    python benchmarks/decode.py                                    # the engine and transformers
+    python benchmarks/decode.py --nanochat DIR --dtype bfloat16    # DIR: a checkout of github.com/karpathy/nanochat
+
+All write 64 tokens after one prompt of 32, greedily (or `--temperature 1`); the ways take turns, and medians and the
+ratios of each turn are shown. nanochat's model has additions of its own; its embedding, matrices and head have the
+same shapes. `transformers` gets the same weights as the engine and must write the same tokens.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+import types
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+
+import torch
+
+from parrotlet.engine import Engine, Sampling
+from parrotlet.model import GPT, ModelConfig
+from parrotlet.tokenizer import Tokenizer
+from parrotlet.train.machine import DTYPES
+
+CONFIG = ModelConfig(depth=4, vocab_size=8192, sequence_len=512, width=256, heads=2, kv_heads=2)
+PROMPT, TOKENS = list(range(1, 33)), 64
+SPECIALS = ("bos", "user_start", "user_end", "assistant_start", "assistant_end", "python_start", "python_end")
+NAMES = {
+    "embedding": "model.embed_tokens",
+    "head": "lm_head",
+    "attention.q": "self_attn.q_proj",
+    "attention.k": "self_attn.k_proj",
+    "attention.v": "self_attn.v_proj",
+    "attention.out": "self_attn.o_proj",
+    "mlp.up": "mlp.fc1",
+    "mlp.down": "mlp.fc2",
+}
+
+
+class NoText(Tokenizer):
+    """A vocabulary without text: one byte a token."""
+
+    def __init__(self):
+        names = (*SPECIALS, "output_start", "output_end")
+        for id, name in enumerate(names, CONFIG.vocab_size - len(names)):
+            setattr(self, name, id)
+        self.special_ids = frozenset(getattr(self, name) for name in names)
+
+    def token_bytes(self, id):
+        return b"" if id in self.special_ids else b"a"
+
+    def encode_special(self, name):
+        return getattr(self, name.strip("<|>"))
+
+    def get_bos_token_id(self):
+        return self.bos
+
+
+def a_model(dtype):
+    model = GPT.build(CONFIG, seed=0, dtype=dtype)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator), alpha=0.02)
+        model.head.weight[CONFIG.vocab_size - 9 :] = 0  # never the likeliest: no answer ends early
+    return model
+
+
+def ours(model, rows, temperature):
+    engine = Engine(model, NoText(), rows=rows)
+    sampling = Sampling(temperature=temperature, max_tokens=TOKENS)
+
+    def write(turn):
+        prompt = [turn % 8000 + 100, *PROMPT[1:]]  # another one each time: nothing of it is in memory
+        return [c.ids for c in engine.generate([prompt] * rows, sampling, tools=False)]
+
+    return write
+
+
+def transformers_(model, rows, temperature):
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    c = model.config
+    theirs = transformers.NanoChatForCausalLM(
+        transformers.NanoChatConfig(
+            vocab_size=c.vocab_size,
+            hidden_size=c.width,
+            intermediate_size=c.mlp_width,
+            num_hidden_layers=c.depth,
+            num_attention_heads=c.heads,
+            num_key_value_heads=c.kv_heads,
+            max_position_embeddings=c.sequence_len,
+            rms_norm_eps=c.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+            final_logit_softcapping=c.softcap,
+        )
+    )
+    theirs.load_state_dict({_their_name(name): p.detach() for name, p in model.named_parameters()})
+    theirs = theirs.to(model.dtype).eval()
+    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+
+    def write(turn):
+        ids = torch.tensor([[turn % 8000 + 100, *PROMPT[1:]]] * rows)
+        options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "pad_token_id": 0, "eos_token_id": 0} | sampled
+        with torch.inference_mode():
+            out = theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)
+        return [tuple(row[len(PROMPT) :].tolist()) for row in out]
+
+    return write
+
+
+def _their_name(ours):
+    if not ours.startswith("blocks."):
+        return NAMES[ours.removesuffix(".weight")] + ".weight"
+    _, layer, part = ours.removesuffix(".weight").split(".", 2)
+    return f"model.layers.{layer}.{NAMES[part]}.weight"
+
+
+def nanochat(folder, dtype, rows, temperature):
+    os.environ["NANOCHAT_DTYPE"] = dtype
+    sys.path.insert(0, folder)
+    sys.modules["rustbpe"] = types.ModuleType("rustbpe")  # trains its tokenizer, which is not used here
+    from nanochat.engine import Engine as TheirEngine
+    from nanochat.gpt import GPT as TheirGPT
+    from nanochat.gpt import GPTConfig
+
+    c = CONFIG
+    with torch.device("meta"):
+        shape = {"n_layer": c.depth, "n_head": c.heads, "n_kv_head": c.kv_heads, "n_embd": c.width}
+        theirs = TheirGPT(GPTConfig(sequence_len=c.sequence_len, vocab_size=c.vocab_size, **shape))
+    theirs.to_empty(device="cpu")
+    theirs.init_weights()
+    with torch.no_grad():
+        theirs.lm_head.weight[c.vocab_size - 9 :] = 0
+    engine = TheirEngine(theirs.eval(), NoText())
+
+    def write(turn):
+        prompt = [turn % 8000 + 100, *PROMPT[1:]]
+        steps = engine.generate(prompt, num_samples=rows, max_tokens=TOKENS, temperature=temperature, seed=turn)
+        return list(zip(*(column for column, _ in steps), strict=True))
+
+    return write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nanochat", metavar="DIR")
+    parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
+    parser.add_argument("--rows", nargs="+", type=int, default=[1, 16, 64])
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = a_model(DTYPES[args.dtype])
+    print(f"{args.dtype}, {args.threads} threads, temperature {args.temperature:g}; tokens/s, median (range)")
+    for rows in args.rows:
+        ways = {"parrotlet": ours(model, rows, args.temperature)}
+        ways["transformers"] = transformers_(model, rows, args.temperature)
+        if args.nanochat:
+            ways["nanochat"] = nanochat(args.nanochat, args.dtype, rows, args.temperature)
+        report(rows, measure(ways, rows, args.rounds, check=not args.temperature and args.dtype == "float32"))
+
+
+def measure(ways, rows, rounds, check):
+    rates = {name: [] for name in ways}
+    for turn in range(rounds + 1):  # the first one warms up
+        answers = {}
+        for name, write in ways.items():
+            began = time.perf_counter()
+            answers[name] = write(turn)
+            rates[name].append(rows * TOKENS / (time.perf_counter() - began))
+            assert [len(answer) for answer in answers[name]] == [TOKENS] * rows, name
+        assert not check or answers["parrotlet"] == answers["transformers"], "other tokens than transformers'"
+    return {name: found[1:] for name, found in rates.items()}
+
+
+def report(rows, rates):
+    own = rates["parrotlet"]
+    for name, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(own, found, strict=True))
+        beside = "" if name == "parrotlet" else f"   parrotlet is {ratio:.2f} times as fast"
+        median, low, high = statistics.median(found), min(found), max(found)
+        print(f"{rows:>4} rows  {name:<13} {median:9,.0f} ({low:,.0f} to {high:,.0f}){beside}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""A small model whose every weight counts."""
+
+import pytest
+
+from parrotlet.model import GPT, ModelConfig
+from scripted import grown
+
+CONTEXT = 64
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer):
+    config = ModelConfig(depth=2, vocab_size=tokenizer.vocab_size, sequence_len=CONTEXT, width=64, heads=4, kv_heads=2)
+    return grown(GPT.build(config, seed=5))
