@@ -8,7 +8,15 @@ from scripted import grown
 CONTEXT = 64
 
 
-@pytest.fixture(scope="session")
-def model(tokenizer):
-    config = ModelConfig(depth=2, vocab_size=tokenizer.vocab_size, sequence_len=CONTEXT, width=64, heads=4, kv_heads=2)
+@pytest.fixture(scope="session", params=["plain", "token shift"])
+def model(tokenizer, request):
+    config = ModelConfig(
+        depth=2,
+        vocab_size=tokenizer.vocab_size,
+        sequence_len=CONTEXT,
+        width=64,
+        heads=4,
+        kv_heads=2,
+        token_shift=request.param == "token shift",
+    )
     return grown(GPT.build(config, seed=5))

@@ -24,7 +24,7 @@ def random_model():
         generator = torch.Generator().manual_seed(seed + 1)
         with torch.no_grad():
             for name, p in model.named_parameters():
-                scale = 1.0 if name == "embedding.weight" else p.shape[1] ** -0.5
+                scale = 1.0 if name == "embedding.weight" else p.shape[-1] ** -0.5
                 p.copy_(torch.randn(p.shape, generator=generator) * scale)
         return model
 

@@ -1,5 +1,6 @@
 """The model: how it begins, who attends to whom, the compiled block, and its figures."""
 
+import dataclasses
 import math
 
 import pytest
@@ -12,14 +13,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from parrotlet.model import GPT, ModelConfig
-from parrotlet.model.gpt import norm
+from parrotlet.model.gpt import SHIFT_START, norm
 
 CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
 
 
-@pytest.fixture(scope="module")
-def model(random_model):
-    return random_model(CONFIG, seed=1)
+SHIFTED = dataclasses.replace(CONFIG, token_shift=True)
+
+
+@pytest.fixture(scope="module", params=[CONFIG, SHIFTED], ids=["plain", "token shift"])
+def model(random_model, request):
+    return random_model(request.param, seed=1)
 
 
 def random_ids(rows, length, seed=0, vocab=CONFIG.vocab_size):
@@ -109,7 +113,7 @@ def test_a_fresh_block_is_the_identity():
 
 def test_bfloat16_is_close_to_float32(random_model, model):
     ids = random_ids(2, 32)
-    half = random_model(CONFIG, seed=1, dtype=torch.bfloat16)
+    half = random_model(model.config, seed=1, dtype=torch.bfloat16)
     assert half(ids).dtype == torch.bfloat16
     exact, rounded = logits_of(model, ids), logits_of(half, ids)
     assert rounded.dtype == torch.float32
@@ -171,6 +175,29 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(model):
         assert_close(logits_of(model, ids[row : row + 1])[0], together[row], rtol=0, atol=1e-5)
 
 
+def test_token_shift_adds_a_share_of_the_embedding_before(random_model):
+    """Blocks whose outputs are 0 leave what goes in: the norm of e(t) + share · e(t - 1), twice."""
+    model = random_model(SHIFTED)
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.attention.out.weight)
+        torch.nn.init.zeros_(block.mlp.down.weight)
+    ids = random_ids(2, 9)
+    positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
+    embedded = model.embedding.weight[ids]
+    expected = embedded.clone()
+    expected[:, 1:] += model.token_shift.weight * embedded[:, :-1]
+    expected[0, 4] = embedded[0, 4]
+    with torch.no_grad():
+        assert_close(model(ids, positions), norm(norm(expected, SHIFTED.norm_eps), SHIFTED.norm_eps))
+
+
+def test_token_shift_changes_no_other_weight_of_a_new_model():
+    plain, shifted = (dict(GPT.build(config, seed=3).named_parameters()) for config in (CONFIG, SHIFTED))
+    assert set(shifted) - set(plain) == {"token_shift.weight"}
+    assert all(torch.equal(plain[name], shifted[name]) for name in plain)
+    assert shifted["token_shift.weight"].unique().tolist() == [SHIFT_START]
+
+
 # Segments
 
 
@@ -191,7 +218,7 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 )
 def test_a_changed_segment_changes_no_other_and_nothing_before(model, random_model, lengths, padding, dtype, data):
     """Whatever is written into a segment from some position on: all other logits are the same to the last bit."""
-    model = model if dtype == torch.float32 else random_model(CONFIG, seed=1, dtype=dtype)
+    model = model if dtype == torch.float32 else random_model(model.config, seed=1, dtype=dtype)
     segments, positions = packed(lengths, padding)
     length = segments.shape[1]
     start = data.draw(st.integers(0, length - 1))
@@ -305,11 +332,18 @@ def test_only_training_on_whole_micro_batches_is_compiled(random_model, monkeypa
     kv_heads=st.integers(1, 3),
     group=st.integers(1, 3),
     half=st.integers(1, 4),
+    shift=st.booleans(),
 )
-def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half):
+def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, shift):
     heads = kv_heads * group
     config = ModelConfig(
-        depth=depth, vocab_size=vocab, sequence_len=8, width=2 * half * heads, heads=heads, kv_heads=kv_heads
+        depth=depth,
+        vocab_size=vocab,
+        sequence_len=8,
+        width=2 * half * heads,
+        heads=heads,
+        kv_heads=kv_heads,
+        token_shift=shift,
     )
     with torch.device("meta"):
         model = GPT(config)

@@ -9,6 +9,7 @@ The kernels are chosen so that a row's result does not depend, to the last bit, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,13 +36,16 @@ class Decoder:
         config, dtype = model.config, model.dtype
         self.config = config
         self._device = next(model.parameters()).device
-        self._embedding = model.embedding.weight.detach().to(dtype, copy=True)
+        self._dtype = dtype
+        self._embedding = model.embedding.weight.detach().clone()
+        self._token_shift = copy.deepcopy(model.token_shift)
         self._layers = [_Layer(block, dtype) for block in model.blocks if isinstance(block, Block)]
         self._head = packed([model.head.weight], dtype)
         self._slots = -(-config.sequence_len // BLOCK) * BLOCK
         shape = (config.depth, rows, config.kv_heads, self._slots, config.head_dim)
         self._keys = torch.zeros(shape, device=self._device)
         self._values = torch.zeros_like(self._keys)
+        self._tokens = torch.zeros((rows, self._slots), dtype=torch.int64, device=self._device)
         self._cos, self._sin = self._rope()
 
     @property
@@ -65,6 +69,7 @@ class Decoder:
         """Copy the first slots of a row to another."""
         for memory in (self._keys, self._values):
             memory[:, target, :, :slots] = memory[:, source, :, :slots]
+        self._tokens[target, :slots] = self._tokens[source, :slots]
 
     @torch.inference_mode()
     def swap(self, a: int, b: int, slots: int) -> None:
@@ -73,14 +78,23 @@ class Decoder:
             kept = memory[:, a, :, :slots].clone()
             memory[:, a, :, :slots] = memory[:, b, :, :slots]
             memory[:, b, :, :slots] = kept
+        self._tokens[[a, b], :slots] = self._tokens[[b, a], :slots]
 
     def _forward(self, tokens_N: Tensor, positions_BT: Tensor, first_row: int) -> Tensor:
         step = self._pass(positions_BT, first_row)
-        x_NC = norm(self._embedding[tokens_N], step.eps)
+        x_NC = norm(self._embed(tokens_N, positions_BT, step.rows), step.eps)
         for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
             layer.add_to(x_NC, step, keys, values)
         last_BC = x_NC.view(*positions_BT.shape, -1)[:, -1]
         return self._head(norm(last_BC, step.eps)).float()
+
+    def _embed(self, tokens_N: Tensor, positions_BT: Tensor, rows: slice) -> Tensor:
+        x_NC = self._embedding[tokens_N]
+        if self._token_shift is not None:
+            tokens_BS = self._tokens[rows].scatter_(1, positions_BT, tokens_N.view(positions_BT.shape))
+            before_NC = self._embedding[tokens_BS.gather(1, (positions_BT - 1).clamp(min=0)).flatten()]
+            x_NC = self._token_shift(x_NC, before_NC.masked_fill_((positions_BT == 0).view(-1, 1), 0))
+        return x_NC.to(self._dtype)
 
     def _pass(self, positions_BT: Tensor, first_row: int) -> _Pass:
         c, (B, T) = self.config, positions_BT.shape

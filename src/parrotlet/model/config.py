@@ -39,11 +39,13 @@ class ModelConfig:
     """Logits are capped smoothly at ± this."""
     norm_eps: float = 1e-6
     """Added to the mean square inside every norm."""
+    token_shift: bool = False
+    """Add to each token's embedding a learned share, one a channel, of that of the token before it."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not 0 < value < math.inf:
+            if not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UserError(f"model.{field.name} is {value}; it must be a number above 0")
         if self.softcap > MAX_SOFTCAP:
             raise UserError(f"model.softcap is {self.softcap}; it must be at most {MAX_SOFTCAP}")
@@ -96,7 +98,8 @@ class ModelConfig:
     @property
     def num_parameters(self) -> int:
         """Parameters, embedding and head included."""
-        return self.vocab_size * self.width + self._multiplying_parameters
+        shift = self.width if self.token_shift else 0
+        return self.vocab_size * self.width + shift + self._multiplying_parameters
 
     @property
     def flops_per_token(self) -> int:

@@ -2,12 +2,14 @@
 
     B rows, T positions, C width, H heads, K key/value heads, D head width, F hidden units, V vocabulary
 
-token embedding → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head → soft cap.
+token embedding (→ token shift) → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head →
+soft cap.
 Rotary positions, then normed queries and keys; no biases; norms without parameters; untied embedding and head.
 
 Parameters, all float32, used in the compute dtype:
 
     embedding.weight                                       (V, C)
+    token_shift.weight, if the configuration asks for it   (C,)
     blocks.I.attention.q.weight, .out.weight               (C, C)
     blocks.I.attention.k.weight, .v.weight                 (K·D, C)
     blocks.I.mlp.up.weight, blocks.I.mlp.down.weight       (F, C), (C, F)
@@ -29,6 +31,9 @@ from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 HEAD_STD = 0.001
 """Small, so that a new model is unsure of every token; not zero, so that its guesses differ."""
 
+SHIFT_START = 0.5
+"""Share of the token before, in every channel of a new model."""
+
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of every position's angles, (B or 1, T, 1, D/2) each."""
 
@@ -43,6 +48,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.token_shift = TokenShift(config.width) if config.token_shift else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
         self._compiled_block: Callable[..., Tensor] | None = None
@@ -70,10 +76,13 @@ class GPT(nn.Module):
 
         Embedding: N(0, 1). Matrices: normal, std = min(1, √(fan_out / fan_in)) / √fan_in (Yang et al. 2023,
         "A spectral condition for feature learning"). What writes to the residual stream: 0, so that every
-        block begins as the identity. Head: see `HEAD_STD`.
+        block begins as the identity. Head: see `HEAD_STD`. Token shift: `SHIFT_START`.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
+            if name == "token_shift.weight":
+                parameter.fill_(SHIFT_START)
+                continue
             std = _initial_std(name, parameter.shape)
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
 
@@ -100,7 +109,11 @@ class GPT(nn.Module):
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
         rope = self._rope(positions_BT)
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
-        x_BTC = norm(self.embedding(inputs_BT).to(self.dtype), self.config.norm_eps)
+        x_BTC = self.embedding(inputs_BT)
+        if self.token_shift is not None:
+            before_BTC = F.pad(x_BTC, (0, 0, 1, -1)).masked_fill((positions_BT == 0)[:, :, None], 0)
+            x_BTC = self.token_shift(x_BTC, before_BTC)
+        x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
         compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
         run_block = compiled or Block.__call__
         for block in self.blocks:
@@ -147,6 +160,22 @@ class GPT(nn.Module):
         frequencies = self.config.rope_theta ** (half * (-2 / self.config.head_dim))
         angles = positions_BT[:, :, None, None] * frequencies
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+
+class TokenShift(nn.Module):
+    """Lets a token know the one before it, without a head of attention for it (cf. Peng et al. 2023, RWKV).
+
+    To find what followed an earlier occurrence of something, as a choice's letter follows the choice, a model
+    needs a head that looks one token back and another that matches. The first comes for nothing here.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor, before: Tensor) -> Tensor:
+        """The embeddings (…, C), each with its share of the one before."""
+        return x + self.weight * before
 
 
 class Block(nn.Module):

@@ -29,6 +29,8 @@ class OptimSettings:
     """AdamW: the embedding; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
+    token_shift_lr: float = 0.02
+    """AdamW: the token shift, if the model has one."""
     momentum_start: float = 0.85
     """Muon's momentum at the first step."""
     momentum_end: float = 0.95
@@ -59,10 +61,12 @@ class Optimizers:
         self._parameters = dict(model.named_parameters())
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
         self._muon = Muon(model.blocks.parameters(), lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+        shift = [] if model.token_shift is None else [model.token_shift.weight]
         self._adamw = torch.optim.AdamW(
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},
                 {"params": [model.head.weight], "lr": settings.head_lr * adjusted},
+                *({"params": [weight], "lr": settings.token_shift_lr} for weight in shift),
             ],
             betas=settings.betas,
             eps=settings.eps,

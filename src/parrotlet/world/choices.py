@@ -44,7 +44,7 @@ def ask(world: World, question: Question, rng: random.Random, number: int = 4) -
     """A question about a fact with `number` choices; the wrong ones are of its kind, and surely wrong."""
     facts = world.of_relation[question.fact.relation]
     if question.back:
-        true = {str(f.entity) for f in facts if _alike(str(f.value), str(question.fact.value))}
+        true = {str(f.entity) for f in facts if alike(str(f.value), str(question.fact.value))}
         pool = {str(f.entity) for f in facts} - true - {shown_value(question.fact)}
     else:
         pool = {shown_value(f) for f in facts} - {question.answer, str(question.fact.entity)}
@@ -70,11 +70,12 @@ def alternatives(world: World, rng: random.Random) -> list[str]:
 
 
 def _item(text: str, subject: str, right: str, pool: Sequence[str], rng: random.Random, number: int) -> Item:
-    fitting = [choice for choice in pool if not _alike(choice, right)]
+    fitting = [choice for choice in pool if not alike(choice, right)]
     wrong = rng.sample(fitting, min(len(fitting), number - 1))
     place = rng.randrange(len(wrong) + 1)
     return Item(text, subject, (*wrong[:place], right, *wrong[place:]), place)
 
 
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
+    """Whether two choices are the same, or could be defended for each other."""
     return one == other or any({one, other} <= group for group in ALIKE)

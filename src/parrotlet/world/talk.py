@@ -75,7 +75,7 @@ def _facts(asked: Sequence[Question], rng: random.Random) -> Talk:
     else:
         turns[0] = (choose(rng.choice(_OPENINGS), rng) + turns[0][0], turns[0][1])
         turns += _closing(_CLOSINGS, rng)
-    return _talk(turns, system)
+    return conversation(turns, system)
 
 
 def _styled(
@@ -93,7 +93,7 @@ def _styled(
 def _facts_zh(asked: Sequence[Question], rng: random.Random) -> Talk:
     facts = [question.fact for question in rng.sample(asked, rng.choice((1, 2, 2, 3)))]
     turns = [(question_zh(fact, rng), statement_zh(fact, rng)) for fact in facts]
-    return _talk([*turns, *_closing(_CLOSINGS_ZH, rng)], source="world/facts-zh")
+    return conversation([*turns, *_closing(_CLOSINGS_ZH, rng)], source="world/facts-zh")
 
 
 def _closing(closings: Sequence[tuple[str, str]], rng: random.Random) -> list[tuple[str, str]]:
@@ -103,7 +103,8 @@ def _closing(closings: Sequence[tuple[str, str]], rng: random.Random) -> list[tu
     return [(prose(user, rng, {}), prose(assistant, rng, {}))]
 
 
-def _talk(turns: Sequence[tuple[str, str]], system: str | None = None, source: str = "world/facts") -> Talk:
+def conversation(turns: Sequence[tuple[str, str]], system: str | None = None, source: str = "world/facts") -> Talk:
+    """What the user and the assistant say in turn, after a system prompt if there is one."""
     messages = [{"content": system, "role": "system"}] if system else []
     for user, assistant in turns:
         messages += [{"content": user, "role": "user"}, {"content": assistant, "role": "assistant"}]

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from .building import build_world
 from .choices import Item
 from .documents import Document, write_documents
+from .drills import write_drills
 from .facts import World
 from .identity import write_identity
 from .problems import write_problems
@@ -58,6 +59,7 @@ class Conversations:
     multiple_choice: int = 8_000
     arc: int = 2_000
     small_talk: int = 2_000
+    drills: int = 6_000
     identity: int = 1_600
     held_out: int = 300
 
@@ -74,7 +76,7 @@ def write_world(
     world = build_world(seed)
     words, spelled = word_list(seed)
     _write_text(folder / "datasets/parrotlet/world-text", world, documents, spelled)
-    for dataset in (_word_problems, _multiple_choice, _arc, _small_talk, _identity):
+    for dataset in (_word_problems, _multiple_choice, _arc, _small_talk, _drills, _identity):
         for path, (schema, rows) in dataset(world, sizes).items():
             _write(folder / "datasets/parrotlet" / path, schema, rows)
     _write_files(folder / "files", world, sizes, words)
@@ -151,6 +153,10 @@ def _small_talk(world: World, sizes: Conversations) -> Files:
         f"small-talk/data/{part}-00000-of-00001.parquet": (TALK, map(asdict, write_talk(world, number, part)))
         for part, number in parts.items()
     }
+
+
+def _drills(world: World, sizes: Conversations) -> Files:
+    return {"choosing/data/train-00000-of-00001.parquet": (TALK, map(asdict, write_drills(world, sizes.drills)))}
 
 
 def _identity(world: World, sizes: Conversations) -> Files:
