@@ -19,7 +19,7 @@ from torch import Tensor
 from ..model import GPT
 from ..model.gpt import Block, norm
 
-BLOCK = 64
+BLOCK = 32
 """Slots are attended to in multiples of this: what a kernel adds up, and in which order, then depends on it alone."""
 
 Linear = Callable[[Tensor], Tensor]
