@@ -167,30 +167,35 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cpu-time", action="store_true", help="count this process's CPU seconds (with --threads 1)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    clock = time.process_time if args.cpu_time else time.perf_counter
     model = a_model(DTYPES[args.dtype])
     print(f"{args.dtype}, {args.threads} threads, temperature {args.temperature:g}")
+    print("by CPU time" if args.cpu_time else "by the clock on the wall")
     print("tokens/s (how many times as fast parrotlet is):  whole answers    median step   fastest tenth")
     for rows in args.rows:
         ways = {"parrotlet": ours(model, rows, args.temperature)}
         ways["transformers"] = transformers_(model, rows, args.temperature)
         if args.nanochat:
             ways["nanochat"] = nanochat(args.nanochat, args.dtype, rows, args.temperature)
-        report(rows, measure(ways, rows, args.rounds, check=not args.temperature and args.dtype == "float32"))
+        report(
+            rows, measure(ways, rows, args.rounds, clock=clock, check=not args.temperature and args.dtype == "float32")
+        )
 
 
-def measure(ways, rows, rounds, check):
+def measure(ways, rows, rounds, clock, check):
     """Of each way: the tokens a second of each turn, and of each step between two tokens."""
     rates = {name: ([], []) for name in ways}
     for turn in range(rounds + 1):  # the first one warms up
         answers = {}
         for name, write in ways.items():
-            times = [time.perf_counter()]
-            answers[name] = write(turn, lambda times=times: times.append(time.perf_counter()))
+            times = [clock()]
+            answers[name] = write(turn, lambda times=times: times.append(clock()))
             whole, steps = rates[name]
             if turn:
-                whole.append(rows * TOKENS / (time.perf_counter() - times[0]))
+                whole.append(rows * TOKENS / (clock() - times[0]))
                 steps += [rows / (b - a) for a, b in itertools.pairwise(times[3:])]
             assert [len(answer) for answer in answers[name]] == [TOKENS] * rows, name
         assert not check or answers["parrotlet"] == answers["transformers"], "other tokens than transformers'"
