@@ -3,12 +3,15 @@
     python benchmarks/decode.py                                    # the engine and transformers
     python benchmarks/decode.py --nanochat DIR --dtype bfloat16    # DIR: a checkout of github.com/karpathy/nanochat
 
-All write 64 tokens after one prompt of 32, greedily (or `--temperature 1`); the ways take turns, and medians and the
-ratios of each turn are shown. nanochat's model has additions of its own; its embedding, matrices and head have the
-same shapes. `transformers` gets the same weights as the engine and must write the same tokens.
+All write 64 tokens after one prompt of 32, greedily (or `--temperature 1`), and take turns. Shown are tokens a second
+of whole answers (the median turn, and the median ratio of a turn), and of single steps: the median one, and the
+fastest tenth, which is what is left when other programs on the computer disturb most steps.
+nanochat's model has additions of its own; its embedding, matrices and head have the same shapes. `transformers` gets
+the same weights as the engine and, in float32, must write the same tokens.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -72,9 +75,14 @@ def ours(model, rows, temperature):
     engine = Engine(model, NoText(), rows=rows)
     sampling = Sampling(temperature=temperature, max_tokens=TOKENS)
 
-    def write(turn):
+    def write(turn, tick):
         prompt = [turn % 8000 + 100, *PROMPT[1:]]  # another one each time: nothing of it is in memory
-        return [c.ids for c in engine.generate([prompt] * rows, sampling, tools=False)]
+        asked = [engine.submit(prompt, sampling, tools=False) for _ in range(rows)]
+        done = {}
+        while len(done) < rows:
+            done |= {event.request: event.completion.ids for event in engine.step() if event.completion}
+            tick()
+        return [done[request] for request in asked]
 
     return write
 
@@ -102,9 +110,10 @@ def transformers_(model, rows, temperature):
     theirs = theirs.to(model.dtype).eval()
     sampled = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
 
-    def write(turn):
+    def write(turn, tick):
         ids = torch.tensor([[turn % 8000 + 100, *PROMPT[1:]]] * rows)
         options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "pad_token_id": 0, "eos_token_id": 0} | sampled
+        options["streamer"] = types.SimpleNamespace(put=lambda _: tick(), end=lambda: None)
         with torch.inference_mode():
             out = theirs.generate(ids, attention_mask=torch.ones_like(ids), **options)
         return [tuple(row[len(PROMPT) :].tolist()) for row in out]
@@ -137,10 +146,15 @@ def nanochat(folder, dtype, rows, temperature):
         theirs.lm_head.weight[c.vocab_size - 9 :] = 0
     engine = TheirEngine(theirs.eval(), NoText())
 
-    def write(turn):
+    def write(turn, tick):
         prompt = [turn % 8000 + 100, *PROMPT[1:]]
-        steps = engine.generate(prompt, num_samples=rows, max_tokens=TOKENS, temperature=temperature, seed=turn)
-        return list(zip(*(column for column, _ in steps), strict=True))
+        columns = []
+        for column, _ in engine.generate(
+            prompt, num_samples=rows, max_tokens=TOKENS, temperature=temperature, seed=turn
+        ):
+            columns.append(column)
+            tick()
+        return list(zip(*columns, strict=True))
 
     return write
 
@@ -153,38 +167,57 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cpu-time", action="store_true", help="count this process's CPU seconds (with --threads 1)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    clock = time.process_time if args.cpu_time else time.perf_counter
     model = a_model(DTYPES[args.dtype])
-    print(f"{args.dtype}, {args.threads} threads, temperature {args.temperature:g}; tokens/s, median (range)")
+    print(f"{args.dtype}, {args.threads} threads, temperature {args.temperature:g}")
+    print("by CPU time" if args.cpu_time else "by the clock on the wall")
+    print("tokens/s (how many times as fast parrotlet is):  whole answers    median step   fastest tenth")
     for rows in args.rows:
         ways = {"parrotlet": ours(model, rows, args.temperature)}
         ways["transformers"] = transformers_(model, rows, args.temperature)
         if args.nanochat:
             ways["nanochat"] = nanochat(args.nanochat, args.dtype, rows, args.temperature)
-        report(rows, measure(ways, rows, args.rounds, check=not args.temperature and args.dtype == "float32"))
+        report(
+            rows, measure(ways, rows, args.rounds, clock=clock, check=not args.temperature and args.dtype == "float32")
+        )
 
 
-def measure(ways, rows, rounds, check):
-    rates = {name: [] for name in ways}
+def measure(ways, rows, rounds, clock, check):
+    """Of each way: the tokens a second of each turn, and of each step between two tokens."""
+    rates = {name: ([], []) for name in ways}
     for turn in range(rounds + 1):  # the first one warms up
         answers = {}
         for name, write in ways.items():
-            began = time.perf_counter()
-            answers[name] = write(turn)
-            rates[name].append(rows * TOKENS / (time.perf_counter() - began))
+            times = [clock()]
+            answers[name] = write(turn, lambda times=times: times.append(clock()))
+            whole, steps = rates[name]
+            if turn:
+                whole.append(rows * TOKENS / (clock() - times[0]))
+                steps += [rows / (b - a) for a, b in itertools.pairwise(times[3:])]
             assert [len(answer) for answer in answers[name]] == [TOKENS] * rows, name
         assert not check or answers["parrotlet"] == answers["transformers"], "other tokens than transformers'"
-    return {name: found[1:] for name, found in rates.items()}
+    return rates
 
 
 def report(rows, rates):
-    own = rates["parrotlet"]
-    for name, found in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(own, found, strict=True))
-        beside = "" if name == "parrotlet" else f"   parrotlet is {ratio:.2f} times as fast"
-        median, low, high = statistics.median(found), min(found), max(found)
-        print(f"{rows:>4} rows  {name:<13} {median:9,.0f} ({low:,.0f} to {high:,.0f}){beside}", flush=True)
+    own, own_steps = rates["parrotlet"]
+    for name, (whole, steps) in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(own, whole, strict=True))
+        by_step = [at(steps) for at in (statistics.median, fastest)]
+        ratios = [
+            ratio,
+            *(at(own_steps) / rate for at, rate in zip((statistics.median, fastest), by_step, strict=True)),
+        ]
+        shown = [statistics.median(whole), *by_step]
+        figures = "  ".join(f"{rate:8,.0f} (×{r:.2f})" for rate, r in zip(shown, ratios, strict=True))
+        print(f"{rows:>4} rows  {name:<13} {figures}", flush=True)
+
+
+def fastest(rates):
+    return statistics.quantiles(rates, n=10)[-1]
 
 
 if __name__ == "__main__":

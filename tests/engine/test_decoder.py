@@ -129,5 +129,5 @@ def test_it_keeps_the_weights_that_it_was_given():
 
 
 def test_the_memory_is_what_the_shape_says():
-    """Keys and values, layers, rows, key/value heads, slots in multiples of 64, head width, 4 bytes."""
+    """Keys and values, layers, rows, key/value heads, slots in multiples of 32, head width, 4 bytes."""
     assert Decoder(a_model(), rows=5).memory_bytes == 2 * 2 * 5 * 2 * 128 * 16 * 4

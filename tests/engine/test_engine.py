@@ -263,11 +263,15 @@ def test_a_call_has_a_time_limit_in_any_thread(tokenizer):
     assert answers[0].parts[-1] == Part("python_output", "error: no result after 0.2 seconds")
 
 
-def test_what_a_tool_should_not_raise_is_not_swallowed(tokenizer):
+def test_what_a_tool_should_not_raise_is_told_once_and_ends_that_answer_only(tokenizer):
     t = tokenizer
-    engine = scripted(t, [t.python_start, t.python_end], tool={}.__getitem__)
+    engine = scripted(t, [*t.encode("a"), t.python_start, t.python_end], tool={}.__getitem__)
+    failing = engine.submit([t.bos], Sampling(temperature=0, max_tokens=9))
+    other = engine.submit([t.bos], Sampling(temperature=0, max_tokens=9), tools=False)
     with pytest.raises(KeyError):
-        engine.generate([[t.bos]], GREEDY)
+        run_to_the_end(engine)
+    done = run_to_the_end(engine)
+    assert (done[failing].finish, done[other].finish) == ("cancelled", "length")
 
 
 # The context

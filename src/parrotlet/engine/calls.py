@@ -21,22 +21,22 @@ class ToolCall:
 
     def __init__(self, tool: Tool, expression: str, seconds: float, on_done: Callable[[], None]) -> None:
         self.deadline = time.monotonic() + seconds
+        self.error: Exception | None = None
+        """What the tool should not have raised."""
         self._late = f"error: no result after {seconds:g} seconds"
-        self._outcome: str | Exception | None = None
+        self._result: str | None = None
         self._thread = threading.Thread(target=self._run, args=(tool, expression, on_done), daemon=True)
         self._thread.start()
 
     @property
     def done(self) -> bool:
-        """Whether `result` has something to give."""
-        return self._outcome is not None or time.monotonic() >= self.deadline
+        """Whether it has a result or an error, or is late."""
+        return self._result is not None or self.error is not None or time.monotonic() >= self.deadline
 
+    @property
     def result(self) -> str:
-        """What is written into the answer; an error is written there, too. Raises what the tool should not have."""
-        outcome = self._outcome
-        if isinstance(outcome, Exception):
-            raise outcome
-        return self._late if outcome is None else outcome
+        """What is written into the answer, once it is done; that a call failed or is late is written there, too."""
+        return self._late if self._result is None else self._result
 
     def wait(self, seconds: float) -> None:
         """Give it a moment."""
@@ -44,9 +44,9 @@ class ToolCall:
 
     def _run(self, tool: Tool, expression: str, on_done: Callable[[], None]) -> None:
         try:
-            self._outcome = tool(expression)
+            self._result = tool(expression)
         except ToolError as error:
-            self._outcome = f"error: {error}"
-        except Exception as error:  # raised again where the result is asked for
-            self._outcome = error
+            self._result = f"error: {error}"
+        except Exception as error:  # raised by the engine's next step
+            self.error = error
         on_done()

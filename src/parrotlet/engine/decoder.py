@@ -3,7 +3,7 @@
     N tokens of a pass = B rows × T positions, C width, H heads, K key/value heads, G = H / K, D head width, S slots
 
 It computes what `GPT` computes, in fewer and faster operations: queries, keys and values come from one matrix, weights
-are packed for oneDNN on a CPU, and attention is computed in float32 (bfloat16 attention is ten times slower there).
+are packed for oneDNN on a CPU, and attention is computed in float32 (in bfloat16 it is slower there).
 The kernels are chosen so that a row's result does not depend, to the last bit, on the other rows of the pass.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from ..model import GPT
 from ..model.gpt import Block, norm
 
-BLOCK = 64
+BLOCK = 32
 """Slots are attended to in multiples of this: what a kernel adds up, and in which order, then depends on it alone."""
 
 Linear = Callable[[Tensor], Tensor]
@@ -189,7 +189,7 @@ def packed(weights: list[Tensor], dtype: torch.dtype, activation: str = "none") 
     """Multiplies by the stacked weights, (sum of outputs, inputs) in all. `activation`: none or relu.
 
     On a CPU with oneDNN the weights are laid out for its kernels, as `torch.compile` does when it freezes a model: a
-    row of the result is then the same to the bit whatever the number of rows, and sixteen rows take half the time.
+    row of the result is then the same to the bit whatever the number of rows, and many rows take less time.
     """
     weight = torch.cat([w.detach() for w in weights]).to(dtype, copy=True)
     if weight.device.type == "cpu" and _onednn_packs(dtype):

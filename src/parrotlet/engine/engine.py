@@ -218,7 +218,11 @@ class Engine:
 
     def _take_results(self) -> list[Event]:
         answered = [(turn, turn.call) for turn in self._rows.turns if turn.call and turn.call.done]
-        return [event for turn, call in answered for event in self._told(turn, turn.take_result(call.result()))]
+        for turn, call in answered:
+            if call.error is not None:
+                self.cancel(turn.request)  # one request's, and told once
+                raise call.error
+        return [event for turn, call in answered for event in self._told(turn, turn.take_result(call.result))]
 
     def _told(self, turn: Turn, pieces: list[Piece]) -> list[Event]:
         events = [turn.event(piece) for piece in pieces]

@@ -92,9 +92,10 @@ class Rows:
         for turn in self.decoding:
             if not turn.ready:
                 self._set_aside(turn)
-        for turn in self.turns:
-            if turn.ready and self._index(turn) >= self._decoding:
-                self._swap(self._index(turn), self._decoding)
+        for i in range(self._decoding, len(self._rows)):
+            turn = self._rows[i].turn
+            if turn is not None and turn.ready:
+                self._swap(i, self._decoding)
                 self._decoding += 1
 
     def _set_aside(self, turn: Turn) -> None:

@@ -109,7 +109,7 @@ def draw(logits_RV: Tensor, sampling: Sampling, u_R: Sequence[float]) -> list[in
     if sampling.top_k is not None:
         logits, ids = logits.topk(min(sampling.top_k, logits.shape[1]))
     weights = logits.softmax(-1)
-    if sampling.top_p is not None:
+    if sampling.top_p is not None and sampling.top_p < 1:
         weights.masked_fill_(weights < _least_of_nucleus(weights, sampling.top_p), 0)
     if sampling.min_p is not None:
         weights.masked_fill_(weights < sampling.min_p * weights.amax(-1, keepdim=True), 0)
