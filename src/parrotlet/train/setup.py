@@ -51,7 +51,7 @@ def recipe_tokenizer(recipe: Recipe) -> Tokenizer:
 
 def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
     """The model that a recipe's few figures mean."""
-    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads")}
+    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "token_shift")}
     overrides = {name: value for name, value in given.items() if value is not None}
     return ModelConfig.from_depth(
         settings.depth, vocab_size=vocab_size, sequence_len=settings.sequence_len, **overrides
