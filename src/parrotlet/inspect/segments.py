@@ -1,0 +1,71 @@
+"""The segments of a batch, each with its tokens: what the views draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..data import NOT_SUPERVISED, Batch, Source
+from ..stages import Stage
+from .material import Material
+from .roles import TokenRole, roles_of
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A document's or a conversation's stretch of a row."""
+
+    stage: str
+    row: int
+    source: Source
+    where: str
+    """File and row."""
+    position: int
+    """Position of its first token, as the model gets it; the others follow."""
+    ids: list[int]
+    targets: list[int]
+    """What each position is trained to predict; -1: nothing."""
+    taught: list[bool]
+    """Whether each token is a target: of the position before it in the row."""
+    roles: list[TokenRole]
+
+    @property
+    def name(self) -> str:
+        """Such as `word-problems[786]`."""
+        return f"{self.source.task or self.source.dataset}[{self.source.index}]"
+
+    @property
+    def supervised(self) -> int:
+        """Positions whose prediction is trained."""
+        return sum(target != NOT_SUPERVISED for target in self.targets)
+
+
+def segments_of_row(
+    material: Material, stage: Stage, batch: Batch, row: int, number: int | None = None
+) -> list[Segment]:
+    """The segments of row `row` of a batch, which is called `number` (default: the same)."""
+    inputs, targets = batch.inputs[row].tolist(), batch.targets[row].tolist()
+    taught = [False, *(target != NOT_SUPERVISED for target in targets[:-1])]
+    return [
+        Segment(
+            stage=stage.name,
+            row=row if number is None else number,
+            source=source,
+            where=material.where(stage, source),
+            position=int(batch.positions[row, source.start]),
+            ids=inputs[source.start : source.end],
+            targets=targets[source.start : source.end],
+            taught=taught[source.start : source.end],
+            roles=roles_of(inputs[source.start : source.end], material.tokenizer),
+        )
+        for source in batch.sources[row]
+    ]
+
+
+def runs_of(flags: list[bool]) -> Iterator[tuple[bool, int, int]]:
+    """Stretches of equal values: the value, where it begins, one past its end."""
+    start = 0
+    for i in range(1, len(flags) + 1):
+        if i == len(flags) or flags[i] != flags[start]:
+            yield flags[start], start, i
+            start = i

@@ -1,0 +1,112 @@
+"""X-rays for the terminal: readable with colour and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..tokenizer import Tokenizer
+from .roles import TokenRole
+from .segments import Segment, runs_of
+from .xray import Summary, XRay
+
+LEGEND = "[in brackets]: targets, what the model is trained to produce · stands between two tokens"
+STYLES: dict[TokenRole, str] = {
+    "special": "magenta",
+    "text": "",
+    "user": "",
+    "assistant": "",
+    "call": "cyan",
+    "output": "yellow",
+}
+
+
+def print_summary(xray: XRay, console: Console) -> None:
+    """What the rows of the x-ray hold, all together and by source."""
+    summary = xray.summary
+    total, positions = summary.total, summary.positions
+    console.print(
+        f"{xray.stage.name} step {xray.step} of {xray.material.name}: {summary.rows} rows × {summary.length} tokens, "
+        f"{percent(total.supervised, positions)} supervised, {percent(summary.padding, positions)} padding, "
+        f"{summary.cut} segments cut",
+        soft_wrap=True,
+    )
+    for task, cuts in summary.dropped.items():
+        said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in cuts.items())
+        console.print(f"{task}, in the whole stage: {said}", soft_wrap=True)
+    console.print(source_table(summary))
+
+
+def source_table(summary: Summary) -> Table:
+    """A line a task: items, tokens, supervised tokens, and their shares."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("source", overflow="fold")
+    for name in ("items", "tokens", "share", "supervised", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    total = summary.total
+    for name, counts in sorted(summary.by_source.items(), key=lambda entry: -entry[1].tokens):
+        share = percent(counts.tokens, total.tokens)
+        of_supervised = percent(counts.supervised, total.supervised)
+        table.add_row(name, f"{counts.items:,}", f"{counts.tokens:,}", share, f"{counts.supervised:,}", of_supervised)
+    return table
+
+
+def print_row(segments: Sequence[Segment], padding: int, tokenizer: Tokenizer, console: Console) -> None:
+    """Each segment under a line that says where it comes from; targets in brackets and in colour."""
+    for segment in segments:
+        print_segment(segment, tokenizer, console)
+    if padding:
+        console.print(Text(f"── {padding} tokens of padding", "dim"))
+
+
+def print_segment(segment: Segment, tokenizer: Tokenizer, console: Console) -> None:
+    """A segment under a line that says where it comes from."""
+    cut = f", goes on {segment.source.cut}" if segment.source.cut else ""
+    title = (
+        f"── {segment.stage} row {segment.row}, segment {segment.source.segment}: {segment.name} ({segment.where}){cut}"
+    )
+    console.print(Text(title, "dim"))
+    console.print(segment_text(segment, tokenizer))
+
+
+def segment_text(segment: Segment, tokenizer: Tokenizer) -> Text:
+    """The tokens of a segment: a stretch of targets in brackets and in green, `·` between tokens."""
+    out = Text()
+    for taught, start, end in runs_of(segment.taught):
+        out.append("[" if taught else "", "green")
+        for i in range(start, end):
+            if i > start and not out.plain.endswith("\n"):
+                out.append("·", "dim")
+            style = STYLES[segment.roles[i]] or ("green" if taught else "")
+            out.append(tokenizer.token_text(segment.ids[i]).replace("\n", "⏎\n"), style)
+        out.append("]" if taught else "", "green")
+    return out
+
+
+def print_token_table(segments: Sequence[Segment], tokenizer: Tokenizer, console: Console) -> None:
+    """A line a token: its column in the row, position, id, text, and what is predicted there."""
+    for segment in segments:
+        table = Table(box=None, pad_edge=False, header_style="bold", title=f"{segment.name} ({segment.where})")
+        for name in ("column", "position", "id"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("token", "written by", "is taught to predict"):
+            table.add_column(name, overflow="fold")
+        for i, token in enumerate(segment.ids):
+            target = segment.targets[i]
+            shown = Text("–", "dim") if target < 0 else Text(f"{_quoted(target, tokenizer)} {target}", "green")
+            column, position = segment.source.start + i, segment.position + i
+            table.add_row(str(column), str(position), str(token), _quoted(token, tokenizer), segment.roles[i], shown)
+        console.print(table)
+
+
+def percent(part: float, whole: float) -> str:
+    """A share, such as `40.1 %`; `–` of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def _quoted(token: int, tokenizer: Tokenizer) -> Text:
+    text = tokenizer.token_text(token)
+    return Text(text, "magenta") if token in tokenizer.special_ids else Text(repr(text)[1:-1].join("''"))
