@@ -20,6 +20,7 @@ def main() -> None:
     # Read by OpenMP when torch is imported: threads that wait for each other sleep. By default they spin, and on a
     # computer that does anything else besides, each of the many short waits then lasts a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from .audit import audit
     from .chat import chat
     from .evaluate import evaluate
     from .run import run
@@ -35,6 +36,7 @@ def main() -> None:
         "eval": evaluate,
         "chat": chat,
         "xray": xray,
+        "audit": audit,
     }.items():
         app.command(command, name=name)
     try:
