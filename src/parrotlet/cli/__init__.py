@@ -23,6 +23,7 @@ def main() -> None:
     from .audit import audit
     from .chat import chat
     from .evaluate import evaluate
+    from .rewind import rewind
     from .run import run
     from .runs import runs
     from .train import train
@@ -37,6 +38,7 @@ def main() -> None:
         "chat": chat,
         "xray": xray,
         "audit": audit,
+        "rewind": rewind,
     }.items():
         app.command(command, name=name)
     try:

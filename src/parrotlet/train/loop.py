@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..data import Batch, Order, State
+from ..data import Batch, Order, State, count_sources
 from ..data.prefetch import prefetch
 from ..errors import UserError
 from ..evals import Validation, evaluate_loss
@@ -130,6 +130,8 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
         "tokens": batch.tokens,
         "supervised": batch.supervised,
         "rows": len(batch),
+        "first_row": state["row"] - len(batch),
+        "sources": count_sources(batch),
         "batch_hash": batch.hash,
         "seconds": time.perf_counter() - started,
     }
