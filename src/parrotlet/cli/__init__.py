@@ -23,6 +23,7 @@ def main() -> None:
     from .audit import audit
     from .chat import chat
     from .evaluate import evaluate
+    from .ledger import ledger
     from .rewind import rewind
     from .run import run
     from .runs import runs
@@ -39,6 +40,7 @@ def main() -> None:
         "xray": xray,
         "audit": audit,
         "rewind": rewind,
+        "ledger": ledger,
     }.items():
         app.command(command, name=name)
     try:
