@@ -22,6 +22,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from .audit import audit
     from .chat import chat
+    from .compare import compare
     from .evaluate import evaluate
     from .ledger import ledger
     from .rewind import rewind
@@ -39,6 +40,7 @@ def main() -> None:
         "chat": chat,
         "xray": xray,
         "audit": audit,
+        "compare": compare,
         "rewind": rewind,
         "ledger": ledger,
     }.items():

@@ -8,7 +8,6 @@ from ..data import NOTHING, Counts, Order, PlanOrder, StreamOrder
 from ..recipe import StageSettings
 from ..stages import STAGES, Stage
 from ..train import Run
-from ..train.setup import horizon, model_config
 from .audit_rows import planned_tokens
 from .material import Material
 
@@ -65,7 +64,7 @@ def _stage_ledger(material: Material, run: Run, stage: Stage) -> StageLedger:
     for line in lines:
         for name, counts in line.get("sources", {}).items():
             trained[name] = trained.get(name, NOTHING) + Counts(*counts)
-    steps = order.steps or horizon(settings, model_config(run.recipe.model, material.tokenizer.vocab_size))
+    steps = material.steps(stage)
     planned = _planned(order, settings, steps)
     return StageLedger(
         stage=stage.name,
