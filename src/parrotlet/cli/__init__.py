@@ -28,6 +28,7 @@ def main() -> None:
     from .rewind import rewind
     from .run import run
     from .runs import runs
+    from .tokens import tokens
     from .train import train
     from .xray import xray
 
@@ -43,6 +44,7 @@ def main() -> None:
         "compare": compare,
         "rewind": rewind,
         "ledger": ledger,
+        "tokens": tokens,
     }.items():
         app.command(command, name=name)
     try:
