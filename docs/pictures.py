@@ -33,7 +33,7 @@ def main() -> None:
     console.print(LEGEND, markup=False)
     for segment in shared:
         console.print()
-        print_segment(segment, material.tokenizer, console)
+        print_segment(segment, console)
     IMAGES.mkdir(exist_ok=True)
     console.save_svg(str(IMAGES / "stages.svg"), code_format=SVG, title="")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from typing import get_args
 
@@ -17,7 +18,7 @@ from parrotlet.inspect import Material
 from parrotlet.inspect.audit import audit, complaint
 from parrotlet.inspect.findings import Kind
 from parrotlet.recipe import Recipe
-from parrotlet.train import run_pipeline
+from parrotlet.train import Run, run_pipeline
 from weng import WENG
 
 
@@ -220,8 +221,14 @@ def test_on_the_command_line(material_of, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "run" / "sft" / "checkpoints").exists()
 
 
-def test_a_run_that_has_begun_is_not_looked_at_again(trained):
+def test_a_run_that_has_begun_is_not_looked_at_again(trained, tmp_path):
     def check(run):
         raise UserError("looked at")
 
-    run_pipeline(trained, check)
+    shutil.copytree(trained.folder, tmp_path / "run")
+    run_pipeline(Run.open(tmp_path / "run"), check)
+    shutil.rmtree(tmp_path / "run" / "base")
+    shutil.rmtree(tmp_path / "run" / "mid")
+    shutil.rmtree(tmp_path / "run" / "sft")
+    with pytest.raises(UserError, match="looked at"):
+        run_pipeline(Run.open(tmp_path / "run"), check)

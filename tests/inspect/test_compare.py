@@ -61,11 +61,12 @@ def test_recipes_differ_in_the_keys_that_differ(material_of):
     assert compare_recipes(recipe, recipe) == []
 
 
-def test_results_of_two_runs(tmp_path, trained):
+def test_results_of_two_runs(tmp_path, material_of):
+    recipe = material_of(SAID, length=64).recipe
     entry = {"val_bpb": 1.5, "tasks": {"gsm8k": {"accuracy": 0.25, "low": 0.2, "high": 0.3}}}
-    run = Run.begin(tmp_path / "other", trained.recipe)
-    run.write_results({"wall_seconds": 1.0, "stages": {"sft": entry}})
-    assert aspects(compare_results(trained, run)) == {
+    one, other = (Run.begin(tmp_path / name, recipe) for name in ("one", "other"))
+    other.write_results({"wall_seconds": 1.0, "stages": {"sft": entry}})
+    assert aspects(compare_results(one, other)) == {
         "sft: val bits per byte": ("–", "1.500"),
         "sft: gsm8k": ("–", "25 % [20–30]"),
     }

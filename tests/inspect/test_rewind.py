@@ -71,7 +71,7 @@ def test_a_spike_is_what_stands_out_from_the_steps_before():
     assert found[0].above == pytest.approx(7.5 - 6.75)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_poisoned_document_is_found_in_two_commands(tmp_path, parrotlet, seed):
     """Garbage, repeated, planted at a random place: the first command names the step, the second the document."""
     draw = random.Random(seed)

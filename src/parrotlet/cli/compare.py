@@ -70,8 +70,8 @@ def _print_stages(a: Side, b: Side, names: tuple[str, str], console: Console) ->
     console.print()
     console.print("the same conversation in both" if one.where == other.where else "an example of each", style="bold")
     console.print(f"{LEGEND}\n", markup=False)
-    print_segment(one, a[0].tokenizer, console)
-    print_segment(other, b[0].tokenizer, console)
+    print_segment(one, console)
+    print_segment(other, console)
 
 
 def _table(lines: list[Line], names: tuple[str, str]) -> Table:

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from ..errors import UserError
-from ..inspect import Finder, XRay, segments_of_row, take_xray
+from ..inspect import Finder, Segment, XRay, segments_of_row, take_xray
 from ..inspect.html import write_page
 from ..inspect.terminal import LEGEND, print_row, print_summary, print_token_table
 from ..stages import STAGES, StageName
@@ -27,6 +27,7 @@ def xray(
     json: bool = False,
     html: Path | None = None,
     beside: StageName | None = None,
+    task: str | None = None,
     table: bool = False,
 ) -> None:
     """Show what a stage is taught at a step: every row, token by token, and what is supervised.
@@ -42,6 +43,7 @@ def xray(
         json: One JSON object a row instead of a picture.
         html: Write one self-contained page to this file.
         beside: With --html: another stage, to show the same conversations as it sees them.
+        task: On the terminal: only the first conversation of this task in the rows shown.
         table: A line a token, with its id and what it is taught to predict.
     """
     if beside and not html:
@@ -55,17 +57,29 @@ def xray(
         for number in taken.rows:
             print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        _show(taken, row, table)
-
-
-def _show(taken: XRay, row: int | None, table: bool) -> None:
-    console, tokenizer = Console(highlight=False), taken.material.tokenizer
-    print_summary(taken, console)
-    for number in taken.rows[:1] if row is None else taken.rows:
-        segments = segments_of_row(taken.material, taken.stage, taken.batch, number)
+        console = Console(highlight=False)
+        print_summary(taken, console)
+        segments, padding = _first_of(taken, task) if task else _first_row(taken)
         if table:
-            print_token_table(segments, tokenizer, console)
-            continue
-        console.print(f"\n{LEGEND}\n", markup=False)
-        padding = int(taken.batch.inputs.shape[1]) - sum(len(segment.ids) for segment in segments)
-        print_row(segments, padding, tokenizer, console)
+            print_token_table(segments, taken.material.tokenizer, console)
+        else:
+            console.print(f"\n{LEGEND}\n", markup=False)
+            print_row(segments, padding, console)
+
+
+def _first_row(taken: XRay) -> tuple[list[Segment], int]:
+    """The segments of the first row that is shown, and how much padding it has."""
+    if not taken.rows:
+        return [], 0
+    segments = segments_of_row(taken.material, taken.stage, taken.batch, taken.rows[0])
+    return segments, taken.batch.inputs.shape[1] - sum(len(segment.ids) for segment in segments)
+
+
+def _first_of(taken: XRay, task: str) -> tuple[list[Segment], int]:
+    """The first conversation of a task."""
+    for row in taken.rows:
+        for segment in segments_of_row(taken.material, taken.stage, taken.batch, row):
+            if segment.source.task == task:
+                return [segment], 0
+    there = ", ".join(name for name in taken.summary.by_source)
+    raise UserError(f"--task {task}: these rows hold {there}")

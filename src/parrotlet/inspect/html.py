@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..tokenizer import Tokenizer
 from .pairs import Finder
 from .roles import TokenRole
 from .segments import Segment, segments_of_row
@@ -74,13 +75,16 @@ def page_data(xray: XRay, beside: Finder | None = None) -> dict[str, Any]:
         "sources": [[name, *counts] for name, counts in summary.by_source.items()],
         "dropped": [[name, *cuts.values()] for name, cuts in summary.dropped.items()],
         "texts": {token: tokenizer.token_text(token) for token in sorted(used)},
-        "rows": [{"row": row, "segments": [_segment(s) for s in segments]} for row, segments in rows.items()],
-        "others": {where: {"step": step, **_segment(segment)} for where, (step, segment) in others.items()},
+        "rows": [
+            {"row": row, "segments": [_segment(s, tokenizer) for s in segments]} for row, segments in rows.items()
+        ],
+        "others": {where: {"step": step, **_segment(segment, tokenizer)} for where, (step, segment) in others.items()},
     }
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
+def _segment(segment: Segment, tokenizer: Tokenizer) -> dict[str, Any]:
     source = segment.source
+    pairs = enumerate(zip(segment.ids, segment.texts, strict=True))
     return {
         "stage": segment.stage,
         "row": segment.row,
@@ -96,5 +100,6 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "ids": segment.ids,
         "targets": segment.targets,
         "taught": int(segment.taught[0]),
+        "shown": {i: text for i, (id, text) in pairs if text != tokenizer.token_text(id)},
         "roles": "".join(ROLE_LETTERS[role] for role in segment.roles),
     }

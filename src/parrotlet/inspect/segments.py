@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..data import NOT_SUPERVISED, Batch, Source
 from ..stages import Stage
+from ..tokenizer import Tokenizer
 from .material import Material
 from .roles import TokenRole, roles_of
+
+REST = "‥"
+"""Stands for a token that only goes on with a character that begins in a token before it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Segment:
     ids: list[int]
     targets: list[int]
     """What each position is trained to predict; -1: nothing."""
+    texts: list[str]
+    """What to show of each token: a character that several tokens share stands at the first, `‥` at the others."""
     taught: list[bool]
     """Whether each token is a target: of the position before it in the row."""
     roles: list[TokenRole]
@@ -55,6 +60,7 @@ def segments_of_row(
             position=int(batch.positions[row, source.start]),
             ids=inputs[source.start : source.end],
             targets=targets[source.start : source.end],
+            texts=shown_texts(inputs[source.start : source.end], material.tokenizer),
             taught=taught[source.start : source.end],
             roles=roles_of(inputs[source.start : source.end], material.tokenizer),
         )
@@ -62,10 +68,26 @@ def segments_of_row(
     ]
 
 
-def runs_of(flags: list[bool]) -> Iterator[tuple[bool, int, int]]:
-    """Stretches of equal values: the value, where it begins, one past its end."""
-    start = 0
-    for i in range(1, len(flags) + 1):
-        if i == len(flags) or flags[i] != flags[start]:
-            yield flags[start], start, i
-            start = i
+def shown_texts(ids: list[int], tokenizer: Tokenizer) -> list[str]:
+    """A text for every token. Put together they are the whole text, with bytes that aren't UTF-8 as `\\xe4`."""
+    texts = [tokenizer.token_text(id) if id in tokenizer.special_ids else "" for id in ids]
+    pieces = [tokenizer.token_bytes(id) for id in ids]
+    owners = [i for i, piece in enumerate(pieces) for _ in piece]
+    data = b"".join(pieces)
+    at = 0
+    while at < len(data):
+        size = _character_size(data, at)
+        texts[owners[at]] += data[at : at + size].decode(errors="backslashreplace")
+        at += size
+    return [text or REST for text in texts]
+
+
+def _character_size(data: bytes, at: int) -> int:
+    """Bytes of the character that begins at `at`; 1 where none does."""
+    first = data[at]
+    size = 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2 if first >= 0xC2 else 1
+    try:
+        data[at : at + size].decode()
+    except UnicodeDecodeError:
+        return 1
+    return size

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..tokenizer import Tokenizer
 from .roles import TokenRole
-from .segments import Segment, runs_of
+from .segments import Segment
 from .xray import Summary, XRay
 
-LEGEND = "[in brackets]: targets, what the model is trained to produce · stands between two tokens"
+LEGEND = "[targets: trained to be produced]   · between tokens   ‥ rest of a character"
 STYLES: dict[TokenRole, str] = {
     "special": "magenta",
     "text": "",
@@ -54,35 +55,43 @@ def source_table(summary: Summary) -> Table:
     return table
 
 
-def print_row(segments: Sequence[Segment], padding: int, tokenizer: Tokenizer, console: Console) -> None:
+def print_row(segments: Sequence[Segment], padding: int, console: Console) -> None:
     """Each segment under a line that says where it comes from; targets in brackets and in colour."""
     for segment in segments:
-        print_segment(segment, tokenizer, console)
+        print_segment(segment, console)
     if padding:
         console.print(Text(f"── {padding} tokens of padding", "dim"))
 
 
-def print_segment(segment: Segment, tokenizer: Tokenizer, console: Console) -> None:
+def print_segment(segment: Segment, console: Console) -> None:
     """A segment under a line that says where it comes from."""
     cut = f", goes on {segment.source.cut}" if segment.source.cut else ""
     title = (
         f"── {segment.stage} row {segment.row}, segment {segment.source.segment}: {segment.name} ({segment.where}){cut}"
     )
     console.print(Text(title, "dim"))
-    console.print(segment_text(segment, tokenizer))
+    console.print(segment_text(segment, console.width))
 
 
-def segment_text(segment: Segment, tokenizer: Tokenizer) -> Text:
-    """The tokens of a segment: a stretch of targets in brackets and in green, `·` between tokens."""
-    out = Text()
-    for taught, start, end in runs_of(segment.taught):
-        out.append("[" if taught else "", "green")
-        for i in range(start, end):
-            if i > start and not out.plain.endswith("\n"):
-                out.append("·", "dim")
-            style = STYLES[segment.roles[i]] or ("green" if taught else "")
-            out.append(tokenizer.token_text(segment.ids[i]).replace("\n", "⏎\n"), style)
-        out.append("]" if taught else "", "green")
+def segment_text(segment: Segment, width: int) -> Text:
+    """The tokens of a segment: a stretch of targets in brackets and in green, `·` between tokens.
+
+    Lines are broken between tokens only, at `width` columns.
+    """
+    out, column, taught = Text(), 0, [False, *segment.taught, False]
+    for i, text in enumerate(segment.texts):
+        before, now, after = taught[i : i + 3]
+        separator = "·" if column and now == before else ""
+        opens, closes = "[" * (now and not before), "]" * (now and not after)
+        shown = text.replace("\n", "⏎\n")
+        size = cell_len(separator + opens + shown.partition("\n")[0] + closes)
+        if column and column + size > width:
+            out.append("\n")
+            separator, column = "", 0
+        style = STYLES[segment.roles[i]] or ("green" if now else "")
+        for piece, look in ((separator, "dim"), (opens, "green"), (shown, style), (closes, "green")):
+            out.append(piece, look)
+        column = 0 if shown.endswith("\n") else column + size
     return out
 
 

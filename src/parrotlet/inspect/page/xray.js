@@ -17,7 +17,9 @@ function element(tag, className, text) {
   return node;
 }
 
-const shown = (id) => data.texts[id];
+const text = (id) => data.texts[id];
+/** What stands in the row: a character that several tokens share stands whole at the first of them. */
+const shown = (piece, i) => piece.shown[i] ?? text(piece.ids[i]);
 const isTaught = (piece, i) => (i === 0 ? piece.taught === 1 : piece.targets[i - 1] >= 0);
 
 /** The id that position i predicts, supervised or not; null where nothing follows in its segment. */
@@ -28,9 +30,9 @@ function predicts(piece, i) {
 
 function drawTokens(piece) {
   const box = element("p", "tokens");
-  piece.ids.forEach((id, i) => {
+  piece.ids.forEach((_, i) => {
     const role = piece.roles[i];
-    const span = element("span", `t ${role}${isTaught(piece, i) ? " on" : ""}`, shown(id).replaceAll("\n", "⏎\n"));
+    const span = element("span", `t ${role}${isTaught(piece, i) ? " on" : ""}`, shown(piece, i).replaceAll("\n", "⏎\n"));
     span.piece = piece;
     span.i = i;
     span.tabIndex = -1;
@@ -107,9 +109,9 @@ function drawHeader() {
 function facts(piece, i) {
   const target = predicts(piece, i);
   const supervised = piece.targets[i] >= 0;
-  const guess = target === null ? "nothing: the last of its segment" : `${shown(target)}  (id ${target})`;
+  const guess = target === null ? "nothing: the last of its segment" : `${text(target)}  (id ${target})`;
   return [
-    ["token", shown(piece.ids[i])],
+    ["token", text(piece.ids[i])],
     ["id", piece.ids[i]],
     ["written by", ROLES[piece.roles[i]]],
     ["a target", isTaught(piece, i) ? "yes: trained to be produced" : "no: only read"],
