@@ -10,7 +10,7 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.data import NOT_SUPERVISED, PADDING
 from parrotlet.errors import UserError
-from parrotlet.inspect import Material, take_xray
+from parrotlet.inspect import Finder, Material, take_xray
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, train_stage, train_tokenizer
@@ -157,3 +157,26 @@ def test_the_table_has_a_line_a_token(recipe, run, monkeypatch, capsys):
     shown = [line for line in lines if len(line) > 4 and line[0].isdigit() and line[1].isdigit() and line[2].isdigit()]
     assert [int(line[2]) for line in shown] == [token["id"] for token in used]
     assert [line[-1] for line in shown] == [str(t["target"]) if t["supervised"] else "–" for t in used]
+
+
+def test_a_conversation_is_found_by_its_name(run, recipe, monkeypatch, capsys):
+    """In the step and the row where it is trained on, in each stage."""
+    for stage in ("mid", "sft"):
+        material = Material(run.recipe)
+        finder = Finder(material, STAGES[stage])
+        for index in (0, 17, 56):
+            step, row = finder.place(f"custom-json[{index}]")
+            assert index in [source.index for source in material.batch(STAGES[stage], step).sources[row]]
+    assert all(
+        finder.place(f"custom-json[{source.index}]") == (0, row)
+        for row, sources in enumerate(material.batch(STAGES["sft"], 0).sources)
+        for source in sources
+    )
+    with pytest.raises(UserError, match=r"there are custom-json\[0 … 56\]"):
+        finder.place("custom-json[57]")
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "xray", "sft", "--recipe", str(recipe), "--item", "custom-json[17]"])
+    main()
+    out = capsys.readouterr().out
+    assert f"sft step {finder.place('custom-json[17]')[0]} of test" in out
+    assert out.count("<|bos|>") == 1
+    assert "talk.jsonl, line 18" in out.replace("\n", " ")

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from ..errors import UserError
-from ..inspect import Finder, Segment, XRay, segments_of_row, take_xray
+from ..inspect import Finder, XRay, segments_of_row, take_xray
 from ..inspect.html import write_page
 from ..inspect.terminal import LEGEND, print_row, print_summary, print_token_table
 from ..stages import STAGES, StageName
@@ -27,7 +27,7 @@ def xray(
     json: bool = False,
     html: Path | None = None,
     beside: StageName | None = None,
-    task: str | None = None,
+    item: str | None = None,
     table: bool = False,
 ) -> None:
     """Show what a stage is taught at a step: every row, token by token, and what is supervised.
@@ -43,12 +43,17 @@ def xray(
         json: One JSON object a row instead of a picture.
         html: Write one self-contained page to this file.
         beside: With --html: another stage, to show the same conversations as it sees them.
-        task: On the terminal: only the first conversation of this task in the rows shown.
+        item: Instead of a step: the conversation TASK[INDEX], such as gsm8k[12], where it is first trained on.
         table: A line a token, with its id and what it is taught to predict.
     """
     if beside and not html:
         raise UserError("--beside shows two stages in a page: give --html FILE, too (or: parrotlet compare)")
-    taken = take_xray(options.material(), STAGES[stage], step, row, rank, world_size)
+    material, chosen = options.material(), STAGES[stage]
+    if item:
+        if step or row is not None or world_size > 1:
+            raise UserError("--item finds the step and the row by itself: leave out --step, --row and --rank")
+        step, row = Finder(material, chosen).place(item)
+    taken = take_xray(material, chosen, step, row, rank, world_size)
     if html:
         finder = Finder(taken.material, STAGES[beside]) if beside else None
         size = write_page(html, taken, finder)
@@ -57,29 +62,20 @@ def xray(
         for number in taken.rows:
             print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        console = Console(highlight=False)
+        _show(taken, item, table, Console(highlight=False))
+
+
+def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:
+    """The first row, or one conversation of it."""
+    segments = segments_of_row(taken.material, taken.stage, taken.batch, taken.rows[0]) if taken.rows else []
+    padding = taken.summary.length - sum(len(segment.ids) for segment in segments) if taken.rows else 0
+    if item:
+        console.print(f"{taken.stage.name} step {taken.step} of {taken.material.name}")
+        segments, padding = [segment for segment in segments if segment.name == item], 0
+    else:
         print_summary(taken, console)
-        segments, padding = _first_of(taken, task) if task else _first_row(taken)
-        if table:
-            print_token_table(segments, taken.material.tokenizer, console)
-        else:
-            console.print(f"\n{LEGEND}\n", markup=False)
-            print_row(segments, padding, console)
-
-
-def _first_row(taken: XRay) -> tuple[list[Segment], int]:
-    """The segments of the first row that is shown, and how much padding it has."""
-    if not taken.rows:
-        return [], 0
-    segments = segments_of_row(taken.material, taken.stage, taken.batch, taken.rows[0])
-    return segments, taken.batch.inputs.shape[1] - sum(len(segment.ids) for segment in segments)
-
-
-def _first_of(taken: XRay, task: str) -> tuple[list[Segment], int]:
-    """The first conversation of a task."""
-    for row in taken.rows:
-        for segment in segments_of_row(taken.material, taken.stage, taken.batch, row):
-            if segment.source.task == task:
-                return [segment], 0
-    there = ", ".join(name for name in taken.summary.by_source)
-    raise UserError(f"--task {task}: these rows hold {there}")
+    if table:
+        print_token_table(segments, taken.material.tokenizer, console)
+        return
+    console.print(f"\n{LEGEND}\n", markup=False)
+    print_row(segments, padding, console)

@@ -101,8 +101,9 @@ def print_token_table(segments: Sequence[Segment], tokenizer: Tokenizer, console
         table = Table(box=None, pad_edge=False, header_style="bold", title=f"{segment.name} ({segment.where})")
         for name in ("column", "position", "id"):
             table.add_column(name, justify="right", no_wrap=True)
-        for name in ("token", "written by", "is taught to predict"):
-            table.add_column(name, overflow="fold")
+        table.add_column("token", overflow="fold")
+        table.add_column("written by", no_wrap=True)
+        table.add_column("taught to predict", overflow="fold", min_width=24)
         for i, token in enumerate(segment.ids):
             target = segment.targets[i]
             shown = Text("–", "dim") if target < 0 else Text(f"{_quoted(target, tokenizer)} {target}", "green")
