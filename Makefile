@@ -35,6 +35,7 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/provenance.py
 	@if [ -n "$$PARROTLET_REAL_DATA" ]; then \
 	    $(BIN)/python benchmarks/calculator_gsm8k.py "$$PARROTLET_REAL_DATA/hub/datasets/openai/gsm8k/main"; \
 	else echo "benchmarks/calculator_gsm8k.py is skipped: PARROTLET_REAL_DATA names no folder"; fi

@@ -184,6 +184,19 @@ def test_a_recipe_broken_on_purpose(kind, material_of, tmp_path, monkeypatch):
     assert f"→ {ours[0].remedy}" in message
 
 
+def test_a_validation_document_that_is_trained_on(material_of, tmp_path):
+    whole = material_of(None, length=64)
+    texts = (tmp_path / "texts.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "train.jsonl").write_text("".join(texts[:100]))
+    (tmp_path / "docs" / "validation.jsonl").write_text("".join(texts[100:] + texts[7:8]))
+    documents = {"source": str(tmp_path / "docs" / "*.jsonl"), "validation": ["validation.jsonl"]}
+    leaky = Material(Recipe.parse(whole.recipe.to_toml(), "leaky", {"base.documents": documents}))
+    (found,) = audit(leaky, full=True)
+    assert (found.stage, found.kind, found.count) == ("base", "held-out items in training", 1)
+    assert found.places == ["validation.jsonl, document 20"]
+
+
 def test_a_sample_finds_it_too(material_of, tmp_path, monkeypatch):
     changes = lengths(spelled_specials(tmp_path, monkeypatch))
     broken = Material(Recipe.parse(material_of(None, length=64).recipe.to_toml(), "broken", changes))

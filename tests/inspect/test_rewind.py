@@ -10,7 +10,7 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.data import PlanOrder, count_sources
 from parrotlet.inspect import Material
-from parrotlet.inspect.rewind import model_before, rewind, spikes
+from parrotlet.inspect.rewind import hardest, model_before, rewind, spikes
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, load_model, train_stage, train_tokenizer
@@ -97,3 +97,25 @@ def test_a_poisoned_document_is_found_in_two_commands(tmp_path, parrotlet, seed)
     second = parrotlet("rewind", "--run", run.folder, "--stage", "base", "--step", step)
     found = next(line for line in second.splitlines() if line.startswith("loss"))
     assert found.endswith(f"texts.jsonl, document {place}")
+
+
+def test_the_hardest_segments_of_a_stage(trained, parrotlet):
+    """All segments are ranked; every Nth step looks at those steps only."""
+    last = len(trained.metrics("sft").read()) - 1
+    all_scored, name = hardest(trained, STAGES["sft"], 1000, 1, lambda done, total: None)
+    assert name == f"sft@{last + 1}"
+    material = Material.of_run(trained)
+    segments = sum(len(row) for batch in material.batches(STAGES["sft"], 0) for row in batch.sources)
+    assert len(all_scored) == segments
+    sampled, _ = hardest(trained, STAGES["sft"], 1000, 4, lambda done, total: None)
+    assert {one.step for one in sampled} == set(range(0, last + 1, 4))
+    out = parrotlet("rewind", "--run", trained.folder, "--stage", "sft", "--worst", 3)
+    shown = [line for line in out.splitlines() if line.startswith("loss")]
+    assert [line.split(": ")[1] for line in shown] == [one.segment.where for one in all_scored[:3]]
+
+
+def test_long_surprises_count_for_more_than_short_ones(trained):
+    scored, _ = rewind(trained, STAGES["base"], 5)
+    average = sum(one.loss * one.segment.supervised for one in scored) / sum(one.segment.supervised for one in scored)
+    assert [one.surprise(average) for one in scored] == sorted((one.surprise(average) for one in scored), reverse=True)
+    assert scored[0].loss > average

@@ -49,11 +49,10 @@ def xray(
     if beside and not html:
         raise UserError("--beside shows two stages in a page: give --html FILE, too (or: parrotlet compare)")
     material, chosen = options.material(), STAGES[stage]
-    if item:
-        if step or row is not None or world_size > 1:
-            raise UserError("--item finds the step and the row by itself: leave out --step, --row and --rank")
-        step, row = Finder(material, chosen).place(item)
-    taken = take_xray(material, chosen, step, row, rank, world_size)
+    if item and (step or row is not None or world_size > 1):
+        raise UserError("--item finds the step and the row by itself: leave out --step, --row and --rank")
+    at = Finder(material, chosen).place(item) if item else (step, row)
+    taken = take_xray(material, chosen, *at, rank, world_size)
     if html:
         finder = Finder(taken.material, STAGES[beside]) if beside else None
         size = write_page(html, taken, finder)

@@ -74,6 +74,7 @@ def page_data(xray: XRay, beside: Finder | None = None) -> dict[str, Any]:
         ],
         "sources": [[name, *counts] for name, counts in summary.by_source.items()],
         "dropped": [[name, *cuts.values()] for name, cuts in summary.dropped.items()],
+        "special": sorted(tokenizer.special_ids),
         "texts": {token: tokenizer.token_text(token) for token in sorted(used)},
         "rows": [
             {"row": row, "segments": [_segment(s, tokenizer) for s in segments]} for row, segments in rows.items()

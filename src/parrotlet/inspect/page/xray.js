@@ -18,6 +18,8 @@ function element(tag, className, text) {
 }
 
 const text = (id) => data.texts[id];
+/** In quotes, so that a blank is seen; a special token as it is. */
+const quoted = (id) => (data.special.includes(id) ? text(id) : JSON.stringify(text(id)));
 /** What stands in the row: a character that several tokens share stands whole at the first of them. */
 const shown = (piece, i) => piece.shown[i] ?? text(piece.ids[i]);
 const isTaught = (piece, i) => (i === 0 ? piece.taught === 1 : piece.targets[i - 1] >= 0);
@@ -109,9 +111,9 @@ function drawHeader() {
 function facts(piece, i) {
   const target = predicts(piece, i);
   const supervised = piece.targets[i] >= 0;
-  const guess = target === null ? "nothing: the last of its segment" : `${text(target)}  (id ${target})`;
+  const guess = target === null ? "nothing: the last of its segment" : `${quoted(target)}  (id ${target})`;
   return [
-    ["token", text(piece.ids[i])],
+    ["token", quoted(piece.ids[i])],
     ["id", piece.ids[i]],
     ["written by", ROLES[piece.roles[i]]],
     ["a target", isTaught(piece, i) ? "yes: trained to be produced" : "no: only read"],
