@@ -30,7 +30,7 @@ def print_summary(xray: XRay, console: Console) -> None:
     summary = xray.summary
     total, positions = summary.total, summary.positions
     console.print(
-        f"{xray.stage.name} step {xray.step} of {xray.material.name}: {summary.rows} rows × {summary.length} tokens, "
+        f"{xray.stage.name} step {xray.step} of {xray.material.name}: {summary.rows} rows × {summary.length} tokens\n"
         f"{percent(total.supervised, positions)} supervised, {percent(summary.padding, positions)} padding, "
         f"{summary.cut} segments cut",
         soft_wrap=True,
