@@ -203,6 +203,18 @@ def test_a_sample_finds_it_too(material_of, tmp_path, monkeypatch):
     assert [finding.kind for finding in audit(broken)] == ["special-token text"]
 
 
+def test_a_rare_task_that_a_sample_misses_is_no_finding(material_of, tmp_path):
+    """One long conversation among hundreds has a planned share, and may be in none of the steps of a sample."""
+    rare = [[*said(1)[:1], {"role": "assistant", "content": "so " * 200}]]
+    often = [said(i, "It is {}, " + "and so on " * 3) for i in range(400)]
+    tasks = [said_in(tmp_path, rare * 2, "rare.jsonl", "rare"), said_in(tmp_path, often, "often.jsonl", "often")]
+    text = material_of(None, length=64).recipe.to_toml()
+    for seed in range(8):
+        changes = lengths({"sft.train": tasks, "seed": seed, "model.sequence_len": 1024})
+        found = audit(Material(Recipe.parse(text, "rare", changes)))
+        assert "supervised share far from plan" not in {finding.kind for finding in found}
+
+
 def test_the_built_in_default_is_whole():
     assert audit(Material(Recipe.load("tiny"))) == []
 

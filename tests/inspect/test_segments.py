@@ -1,6 +1,6 @@
 """What a token looks like, and how a row of them is broken into lines."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -20,6 +20,7 @@ def segment_of(text: str, tokenizer: Tokenizer, taught) -> Segment:
     return Segment("mid", 0, source, "here", 0, ids, ids, texts, flags, roles)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_a_split_character_stands_whole_at_its_first_token(tokenizer, text):
     """By the byte that every character begins at."""
@@ -43,6 +44,7 @@ def test_bytes_that_are_no_character_are_shown_as_bytes(tokenizer):
     assert shown_texts([tokenizer.bos, byte[b"a"]], tokenizer) == ["<|bos|>", "a"]
 
 
+@settings(deadline=None)
 @given(TEXT, st.integers(20, 90), st.integers(1, 5))
 def test_lines_are_broken_between_tokens_only(tokenizer, text, width, every):
     """No line is wider than the terminal, Chinese at its double width; taking the marks away gives the texts back."""

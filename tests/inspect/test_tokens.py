@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrotlet.cli import main
@@ -13,6 +13,7 @@ from parrotlet.inspect.tokens import any_splitter, our_splitter, read_passages
 from weng import WENG
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_the_pieces_are_the_text(tokenizer, text):
     pieces = our_splitter(tokenizer, "ours").split(text)

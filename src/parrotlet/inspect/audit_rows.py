@@ -22,6 +22,8 @@ SHARE_BOUND = 100
 """How many times smaller a task's share of the supervised tokens may be than its planned share of all tokens."""
 PLANNED_LEAST = 0.01
 """Tasks with a smaller planned share are not compared."""
+ITEMS_LEAST = 5
+"""Nor are those of which a sample holds fewer items: chance alone may leave them out."""
 
 WHAT: dict[Kind, str] = {
     "nothing supervised": "rows in which no prediction is supervised: {n}",
@@ -85,10 +87,11 @@ class _RowAudit:
     def _far_from_plan(self) -> Iterator[Finding]:
         planned = planned_tokens(self.material.order(self.stage))
         supervised = sum(counts.supervised for counts in self.counts.values())
+        least = 0 if self.steps > self.last_step else ITEMS_LEAST
         for task, tokens in planned.items():
-            plan = tokens / sum(planned.values())
-            got = self.counts.get(task, NOTHING).supervised / max(supervised, 1)
-            if plan >= PLANNED_LEAST and supervised and got * SHARE_BOUND < plan:
+            plan, found = tokens / sum(planned.values()), self.counts.get(task, NOTHING)
+            got = found.supervised / max(supervised, 1)
+            if plan >= PLANNED_LEAST and found.items >= least and supervised and got * SHARE_BOUND < plan:
                 what = f"{task} has {100 * plan:.1f} % of the planned tokens and {100 * got:.2f} % of the supervised"
                 yield Finding(self.stage.name, "supervised share far from plan", what)
 
