@@ -1,10 +1,11 @@
 # make run    the whole way on the embedded default          make check  format, lint, layers, types, size
 # make test   the tests                                      make bench  the benchmarks
+# make docs   pictures and outputs in docs/, drawn and printed anew
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install run test check bench clean
+.PHONY: install run test check bench docs clean
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -36,9 +37,14 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/provenance.py
 	@if [ -n "$$PARROTLET_REAL_DATA" ]; then \
 	    $(BIN)/python benchmarks/calculator_gsm8k.py "$$PARROTLET_REAL_DATA/hub/datasets/openai/gsm8k/main"; \
 	else echo "benchmarks/calculator_gsm8k.py is skipped: PARROTLET_REAL_DATA names no folder"; fi
+
+docs: .venv/installed
+	$(BIN)/python docs/pictures.py >/dev/null
+	$(BIN)/python docs/outputs.py
 
 clean:
 	rm -rf .venv

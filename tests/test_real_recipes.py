@@ -10,6 +10,8 @@ import pytest
 
 from hub_server import serving
 from parrotlet.data import NOT_SUPERVISED
+from parrotlet.inspect import Material
+from parrotlet.inspect.audit import audit
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Sources, recipe_tokenizer
@@ -76,6 +78,19 @@ def test_the_first_batches_of_the_speedrun(real_data, monkeypatch):
     assert shares["base"] == 1
     assert 0.9 < shares["mid"] < 1
     assert 0.2 < shares["sft"] < 0.8
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["small-real", "speedrun"])
+def test_the_audit_finds_nothing_in_the_recipes(real_data, name):
+    recipe = smaller(Recipe.load(name), items=3000)
+    tokenizer = dataclasses.replace(recipe.tokenizer, vocab_size=4096, max_chars=2_000_000)
+    data = dataclasses.replace(recipe.data, hub=str(real_data / "hub"))
+    # the stand-in of MMLU has no test split
+    judged = tuple(task for task in recipe.eval.tasks if task.task != "mmlu")
+    evals = dataclasses.replace(recipe.eval, tasks=judged)
+    assert audit(Material(dataclasses.replace(recipe, tokenizer=tokenizer, data=data, eval=evals))) == []
 
 
 @pytest.mark.real_data

@@ -225,6 +225,10 @@ class Recipe:
         recipe.check(where)
         return recipe
 
+    def flat(self) -> dict[str, Any]:
+        """All values by their dotted keys."""
+        return _flat(dataclasses.asdict(self))
+
     def to_toml(self) -> str:
         """The recipe with every value written out."""
         return tomli_w.dumps(_without_none(dataclasses.asdict(self)))
@@ -238,7 +242,7 @@ class Recipe:
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
         for name in ("eval_every", "save_every", "sample_every", "keep_checkpoints"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
-        values = _flat(dataclasses.asdict(self))
+        values = self.flat()
         for key, lowest in least.items():
             if values[key] is not None and values[key] < lowest:
                 raise UserError(f"{where}: {key} = {values[key]} must be at least {lowest}")
@@ -258,7 +262,7 @@ def built_in_recipes() -> list[str]:
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
     """Dotted keys whose values differ, each as `key: ours → theirs`."""
-    a, b = _flat(dataclasses.asdict(ours)), _flat(dataclasses.asdict(theirs))
+    a, b = ours.flat(), theirs.flat()
     return [f"{key}: {a.get(key)!r} → {b.get(key)!r}" for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
 
 

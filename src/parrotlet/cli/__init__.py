@@ -5,10 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib import import_module
 
 import tyro
 
 from ..errors import UserError
+
+COMMANDS = {
+    "run": "run",
+    "train": "train",
+    "runs": "runs",
+    "eval": "evaluate",
+    "chat": "chat",
+    "bench": "bench",
+    "xray": "xray",
+    "audit": "audit",
+    "compare": "compare",
+    "rewind": "rewind",
+    "ledger": "ledger",
+    "tokens": "tokens",
+}
+"""Every command, and the module that holds the function of the same name."""
 
 INTERRUPTED = 130
 MAKE_ROOM = "The last checkpoint is intact: make room and give the same command again"
@@ -20,25 +37,9 @@ def main() -> None:
     # Read by OpenMP when torch is imported: threads that wait for each other sleep. By default they spin, and on a
     # computer that does anything else besides, each of the many short waits then lasts a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from .bench import bench
-    from .chat import chat
-    from .evaluate import evaluate
-    from .run import run
-    from .runs import runs
-    from .train import train
-    from .xray import xray
-
     app = tyro.extras.SubcommandApp()
-    for name, command in {
-        "run": run,
-        "train": train,
-        "runs": runs,
-        "eval": evaluate,
-        "chat": chat,
-        "bench": bench,
-        "xray": xray,
-    }.items():
-        app.command(command, name=name)
+    for name, module in COMMANDS.items():
+        app.command(getattr(import_module(f".{module}", __name__), module), name=name)
     try:
         app.cli(
             prog="parrotlet",

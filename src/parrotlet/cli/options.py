@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UserError
+from ..inspect import Material
 from ..recipe import Recipe
 from ..stages import STAGES, StageName
 from ..train import Run
@@ -54,6 +55,14 @@ class RecipeOptions:
         """Begin the run, or go on with it."""
         recipe = self.read()
         return Run.begin(self.run or RUNS / recipe.name, recipe)
+
+    def material(self) -> Material:
+        """What an inspector looks at: the run that is named, or else the recipe."""
+        if self.run is None:
+            return Material(self.read())
+        if self.changes:
+            raise UserError("a run has its own recipe: give --run alone, or a recipe and changes without it")
+        return Material.of_run(Run.open(self.run))
 
     def _overrides(self) -> dict[str, Any]:
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}

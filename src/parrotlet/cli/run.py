@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import tyro
 
-from ..train import Run, StoppedByUser, run_pipeline
+from ..errors import UserError
+from ..inspect import Material
+from ..inspect.audit import audit as find_problems
+from ..inspect.audit import complaint
+from ..train import Run, StoppedByUser, duration, run_pipeline
 from .options import RecipeOptions, program
 from .report import print_conversations, print_table
 
 
-def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")]) -> None:
+def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")], audit: bool = True) -> None:
     """Do everything: tokenizer, base, mid, sft, evaluation of every stage, one table.
 
     The same command again goes on where it stopped.
+
+    Args:
+        audit: Before the first stage, look at a sample of all data for what is wrong with it (parrotlet audit).
     """
     opened = options.open_run()
     with opened.lock(), resumable(opened, "run"):
-        results = run_pipeline(opened)
+        results = run_pipeline(opened, audited) if audit else run_pipeline(opened)
     print_table(results)
     print_conversations(opened)
     print(f"\nTalk to it:  {program()} chat --run {opened.folder}")
+
+
+def audited(run: Run) -> None:
+    """Raise `UserError` with the list of what is wrong with the run's data."""
+    began = time.monotonic()
+    if found := find_problems(Material.of_run(run)):
+        raise UserError(f"{complaint(found)}\n\nto train all the same: --no-audit")
+    print(
+        f"{'audit':<10} nothing found in a sample of the data ({duration(time.monotonic() - began)})", file=sys.stderr
+    )
 
 
 @contextmanager

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json as json_lines
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
-from ..data import Batch
 from ..errors import UserError
-from ..inspect import batch_of_recipe, batch_of_run, rows_as_json
+from ..inspect import Finder, XRay, segments_of_row, take_xray
+from ..inspect.html import write_page
+from ..inspect.terminal import LEGEND, print_row, print_summary, print_token_table
 from ..stages import STAGES, StageName
-from ..train import Run, recipe_tokenizer
 from .options import RecipeOptions
 
 
@@ -22,69 +22,59 @@ def xray(
     options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
     step: int = 0,
     row: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
     json: bool = False,
+    html: Path | None = None,
+    beside: StageName | None = None,
+    item: str | None = None,
+    table: bool = False,
 ) -> None:
     """Show what a stage is taught at a step: every row, token by token, and what is supervised.
 
+    Of a run (--run) the step is replayed and compared with what was trained on; else it is dealt out from the recipe.
+
     Args:
         stage: Which stage.
-        step: Which optimiser step.
-        row: Only this row of the batch. Default: all of them with --json, else the first.
+        step: Which optimiser step, counted from 0.
+        row: Only this row of the batch. Default: all of them with --json and --html, else the first.
+        rank: Only the rows that this rank of --world-size gets.
+        world_size: How many ranks share the rows of a step.
         json: One JSON object a row instead of a picture.
+        html: Write one self-contained page to this file.
+        beside: With --html: another stage, to show the same conversations as it sees them.
+        item: Instead of a step: the conversation TASK[INDEX], such as gsm8k[12], where it is first trained on.
+        table: A line a token, with its id and what it is taught to predict.
     """
-    chosen = STAGES[stage]
-    if step < 0:
-        raise UserError(f"--step {step}: steps are counted from 0")
-    if options.run is not None:
-        if options.changes:
-            raise UserError("a run has its own recipe: give --run alone, or a recipe and changes without it")
-        run = Run.open(options.run)
-        tokenizer, batch = run.tokenizer(), batch_of_run(run, chosen, step)
+    if beside and not html:
+        raise UserError("--beside shows two stages in a page: give --html FILE, too (or: parrotlet compare)")
+    material, chosen = options.material(), STAGES[stage]
+    if item and (step or row is not None or world_size > 1):
+        raise UserError("--item finds the step and the row by itself: leave out --step, --row and --rank")
+    at = Finder(material, chosen).place(item) if item else (step, row)
+    taken = take_xray(material, chosen, *at, rank, world_size)
+    if html:
+        finder = Finder(taken.material, STAGES[beside]) if beside else None
+        size = write_page(html, taken, finder)
+        print(f"{html}: {len(taken.rows)} rows, {size / 1e6:.2f} MB; open it in a browser")
+    elif json:
+        for number in taken.rows:
+            print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        recipe = options.read()
-        tokenizer = recipe_tokenizer(recipe)
-        batch = batch_of_recipe(recipe, chosen, step, tokenizer)
-    rows = rows_as_json(batch, tokenizer, chosen, step)
-    if row is not None and not 0 <= row < len(rows):
-        raise UserError(f"--row {row}: step {step} of {stage} has the rows 0 to {len(rows) - 1}")
-    if json:
-        for value in rows if row is None else [rows[row]]:
-            print(json_lines.dumps(value, ensure_ascii=False))
+        _show(taken, item, table, Console(highlight=False))
+
+
+def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:
+    """The first row, or one conversation of it."""
+    segments = segments_of_row(taken.material, taken.stage, taken.batch, taken.rows[0]) if taken.rows else []
+    padding = taken.summary.length - sum(len(segment.ids) for segment in segments) if taken.rows else 0
+    if item:
+        console.print(f"{taken.stage.name} step {taken.step} of {taken.material.name}")
+        segments, padding = [segment for segment in segments if segment.name == item], 0
+    else:
+        print_summary(taken, console)
+    if table:
+        print_token_table(segments, taken.material.tokenizer, console)
         return
-    _print_summary(stage, step, batch)
-    print_row(rows[row or 0], Console(highlight=False))
-
-
-def _print_summary(stage: str, step: int, batch: Batch) -> None:
-    positions = batch.inputs.numel()
-    cut = sum(source.cut is not None for row in batch.sources for source in row)
-    print(
-        f"{stage} step {step}: {len(batch)} rows × {batch.inputs.shape[1]} tokens, "
-        f"{100 * batch.supervised / positions:.1f} % supervised, "
-        f"{100 * (positions - batch.tokens) / positions:.1f} % padding, {cut} segments cut"
-    )
-    print("a token is [bracketed] where it is a target: where the model is trained to produce it\n")
-
-
-def print_row(row: dict[str, Any], console: Console) -> None:
-    """Each segment under a line that says where it comes from; targets in brackets and in colour."""
-    tokens = row["tokens"]
-    taught = [False, *(token["supervised"] for token in tokens[:-1])]
-    for source in row["sources"]:
-        goes_on = f", goes on {source['cut']}" if source["cut"] else ""
-        name = source["task"] or source["dataset"]
-        console.print(
-            Text(f"── row {row['row']}, segment {source['segment']}: {name}[{source['index']}]{goes_on}", "dim")
-        )
-        line = Text()
-        for i in range(source["start"], source["end"]):
-            _add_token(line, tokens[i]["text"], taught[i])
-        console.print(line)
-    padding = sum(token["segment"] == -1 for token in tokens)
-    if padding:
-        console.print(Text(f"── {padding} tokens of padding", "dim"))
-
-
-def _add_token(line: Text, text: str, taught: bool) -> None:
-    shown = text.replace("\n", "⏎\n")
-    line.append(f"[{shown}]" if taught else shown, style="green" if taught else "")
+    console.print(f"\n{LEGEND}\n", markup=False)
+    print_row(segments, padding, console)

@@ -108,8 +108,11 @@ class Batch:
     def micro_batches(self, rows: int) -> Iterator[Batch]:
         """Slices of at most `rows` rows, in order."""
         for i in range(0, len(self), rows):
-            part = slice(i, i + rows)
-            yield self._with(lambda tensor, part=part: tensor[part], self.sources[part])
+            yield self.rows(slice(i, i + rows))
+
+    def rows(self, part: slice) -> Batch:
+        """Some of the rows."""
+        return self._with(lambda tensor: tensor[part], self.sources[part])
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""

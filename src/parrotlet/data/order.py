@@ -20,7 +20,8 @@ from .batch import Attends, Batch, Row, Source, cut
 from .documents import Documents
 
 State = dict[str, Any]
-"""Where an order stands, as JSON: what a checkpoint carries and a resumed run goes on from."""
+"""Where an order stands, as JSON: what a checkpoint carries and a resumed run goes on from. `row` is the number, in the
+whole stage, of the row that comes next."""
 
 
 Cuts = dict[str, int]

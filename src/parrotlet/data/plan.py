@@ -194,13 +194,14 @@ class PlanOrder:
 
     def start(self) -> State:
         """Before the first step."""
-        return {"step": 0}
+        return {"step": 0, "row": 0}
 
     def batches(self, state: State) -> Iterator[tuple[Batch, State]]:
         """The batches from step `state["step"]` to the end of the plan."""
         for step in range(state["step"], self.plan.steps):
             first, end = self.plan.step_starts[step : step + 2]
-            yield Batch.from_rows([self.row(r) for r in range(first, end)], self.attends), {"step": step + 1}
+            batch = Batch.from_rows([self.row(r) for r in range(first, end)], self.attends)
+            yield batch, {"step": step + 1, "row": end}
 
     def row(self, row: int) -> Row:
         """Row number `row` of the plan: its pieces, one segment each, then padding."""

@@ -1,5 +1,8 @@
 """Inspection: what the model is taught, read from the very batches that it is trained on."""
 
-from .xray import batch_of_recipe, batch_of_run, rows_as_json
+from .material import Material
+from .pairs import Finder, shared_conversation
+from .segments import Segment, segments_of_row
+from .xray import XRay, take_xray
 
-__all__ = ["batch_of_recipe", "batch_of_run", "rows_as_json"]
+__all__ = ["Finder", "Material", "Segment", "XRay", "segments_of_row", "shared_conversation", "take_xray"]

@@ -2,82 +2,76 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
-from ..data import NOT_SUPERVISED, PADDING, Batch
+from ..data import NOT_SUPERVISED, NOTHING, PADDING, Batch, Counts, count_sources
 from ..errors import UserError
-from ..recipe import Recipe
 from ..stages import Stage
-from ..tokenizer import Tokenizer
-from ..train import Run, Sources
-from ..train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
+from .material import Material
 
 
-def batch_of_recipe(recipe: Recipe, stage: Stage, step: int, tokenizer: Tokenizer) -> Batch:
-    """The batch that step `step` of a stage would get, dealt out from the beginning."""
-    order = Sources(recipe).order(stage, tokenizer)
-    return _batch(order, order.start(), step, 0, stage)
+@dataclass(frozen=True)
+class XRay:
+    """The batch of a step, and where it comes from."""
 
+    material: Material
+    stage: Stage
+    step: int
+    batch: Batch
+    rows: range
+    """The rows that are shown: all, or those of one rank, or one."""
 
-def batch_of_run(run: Run, stage: Stage, step: int) -> Batch:
-    """The batch of a step of a run, replayed from the nearest checkpoint before it.
+    @property
+    def summary(self) -> Summary:
+        """What the rows hold."""
+        return summarise(self)
 
-    Raises `UserError` if it is not the one that was trained on, by its hash in the metrics: the data have changed.
-    """
-    order = Sources(run.recipe).order(stage, run.tokenizer())
-    folder = run.stage_folder(stage.name)
-    before = [s for s in list_checkpoints(folder) if s <= step]
-    at = before[-1] if before else 0
-    state = load_checkpoint(checkpoint_folder(folder, at), optimizer=False).state["order"] if before else order.start()
-    batch = _batch(order, state, step, at, stage)
-    trained = {line["step"]: line["batch_hash"] for line in run.metrics(stage.name).read()}
-    if trained.get(step, batch.hash) != batch.hash:
-        raise UserError(
-            f"{run.folder}: step {step} of {stage.name} was trained on another batch ({trained[step]}) than these data "
-            f"give now ({batch.hash}): they have changed since. Put them back to see what was trained"
-        )
-    return batch
-
-
-def rows_as_json(batch: Batch, tokenizer: Tokenizer, stage: Stage, step: int) -> list[dict[str, Any]]:
-    """One object a row: its tokens, with the prediction made at each position, and its sources."""
-    return [
-        {
-            "stage": stage.name,
-            "step": step,
+    def row(self, row: int) -> dict[str, Any]:
+        """A row as JSON: its tokens, with the prediction made at each position, and its sources."""
+        sources = self.batch.sources[row]
+        return {
+            "stage": self.stage.name,
+            "step": self.step,
             "row": row,
-            "tokens": [_token(batch, tokenizer, row, i) for i in range(batch.inputs.shape[1])],
-            "sources": [
-                {
-                    "segment": source.segment,
-                    "dataset": source.dataset,
-                    "index": source.index,
-                    "task": source.task,
-                    "cut": source.cut,
-                    "start": source.start,
-                    "end": source.end,
-                }
-                for source in batch.sources[row]
-            ],
+            "tokens": [self._token(row, i) for i in range(self.batch.inputs.shape[1])],
+            "sources": [{**dataclasses.asdict(s), "where": self.material.where(self.stage, s)} for s in sources],
         }
-        for row in range(len(batch))
-    ]
+
+    def _token(self, row: int, i: int) -> dict[str, Any]:
+        token = int(self.batch.inputs[row, i])
+        return {
+            "id": token,
+            "text": self.material.tokenizer.token_text(token),
+            "target": predicted(self.batch, row, i),
+            "supervised": bool(self.batch.targets[row, i] != NOT_SUPERVISED),
+            "segment": int(self.batch.segments[row, i]),
+            "position": int(self.batch.positions[row, i]),
+        }
 
 
-def _token(batch: Batch, tokenizer: Tokenizer, row: int, i: int) -> dict[str, Any]:
-    token, target = int(batch.inputs[row, i]), int(batch.targets[row, i])
-    segment = int(batch.segments[row, i])
-    return {
-        "id": token,
-        "text": tokenizer.token_text(token),
-        "target": _predicted(batch, row, i),
-        "supervised": target != NOT_SUPERVISED,
-        "segment": segment,
-        "position": int(batch.positions[row, i]),
-    }
+def take_xray(
+    material: Material, stage: Stage, step: int = 0, row: int | None = None, rank: int = 0, world_size: int = 1
+) -> XRay:
+    """X-ray a step: all of its rows, those of rank `rank` of `world_size` (≡ rank, modulo), or one.
+
+    Raises `UserError` if there is no such step, row or rank.
+    """
+    if step < 0:
+        raise UserError(f"--step {step}: steps are counted from 0")
+    if not 0 <= rank < world_size:
+        raise UserError(f"--rank {rank}: with --world-size {world_size} the ranks are 0 to {world_size - 1}")
+    batch = material.batch(stage, step)
+    rows = range(rank, len(batch), world_size)
+    if row is not None and row not in rows:
+        there = f"the rows {rows[0]} to {rows[-1]}" if rows else "no rows"
+        of_rank = f" for rank {rank} of {world_size}" if world_size > 1 else ""
+        raise UserError(f"--row {row}: step {step} of {stage.name} has {there}{of_rank}")
+    return XRay(material, stage, step, batch, rows if row is None else range(row, row + 1))
 
 
-def _predicted(batch: Batch, row: int, i: int) -> int | None:
+def predicted(batch: Batch, row: int, i: int) -> int | None:
     """The id that position i predicts: its target, or, unsupervised, the next token of its segment."""
     target = int(batch.targets[row, i])
     if target != NOT_SUPERVISED:
@@ -89,10 +83,43 @@ def _predicted(batch: Batch, row: int, i: int) -> int | None:
     return int(batch.inputs[row, i + 1])
 
 
-def _batch(order: Any, state: Any, step: int, at: int, stage: Stage) -> Batch:
-    if order.steps is not None and step >= order.steps:
-        raise UserError(f"{stage.name} has {order.steps} steps, 0 to {order.steps - 1}; there is no step {step}")
-    batches = order.batches(state)
-    for _ in range(step - at):
-        next(batches)
-    return next(batches)[0]
+@dataclass(frozen=True)
+class Summary:
+    """The rows of an x-ray in numbers."""
+
+    rows: int
+    length: int
+    """Positions of a row."""
+    by_source: dict[str, Counts]
+    """Items, tokens, supervised tokens of every task, or of the documents."""
+    cut: int
+    """Segments whose item goes on before or after them."""
+    dropped: dict[str, dict[str, int]]
+    """Of the whole stage, by task: conversations split, exchanges left out."""
+
+    @property
+    def total(self) -> Counts:
+        """All sources together."""
+        return sum(self.by_source.values(), NOTHING)
+
+    @property
+    def positions(self) -> int:
+        """Rows times length."""
+        return self.rows * self.length
+
+    @property
+    def padding(self) -> int:
+        """Positions without a token of any source."""
+        return self.positions - self.total.tokens
+
+
+def summarise(xray: XRay) -> Summary:
+    """Count the shown rows."""
+    shown = xray.batch.rows(slice(xray.rows.start, xray.rows.stop, xray.rows.step))
+    return Summary(
+        rows=len(shown),
+        length=shown.inputs.shape[1],
+        by_source=count_sources(shown),
+        cut=sum(source.cut is not None for row in shown.sources for source in row),
+        dropped=xray.material.order(xray.stage).cut,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..data import Batch, Order, State
+from ..data import Batch, Order, State, count_sources
 from ..data.prefetch import prefetch
 from ..errors import UserError
 from ..evals import Validation, evaluate_loss
@@ -118,7 +118,7 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
     batch, state = next(batches)
     if state.get("epoch", 0) > t.order_state.get("epoch", 0):
         t.tell("on_notice", f"step {t.step}: the documents begin again (epoch {state['epoch'] + 1})")
-    lr_mult = learning_rate_multiplier(t, t.step)
+    lr_mult = learning_rate_multiplier(t.stage, t.settings, t.step, t.total)
     loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.device_batch_size, t.step, lr_mult)
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
         raise UserError(_not_a_number(t, batch, loss, grad_norm))
@@ -130,6 +130,8 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
         "tokens": batch.tokens,
         "supervised": batch.supervised,
         "rows": len(batch),
+        "first_row": state["row"] - len(batch),
+        "sources": count_sources(batch),
         "batch_hash": batch.hash,
         "seconds": time.perf_counter() - started,
     }
@@ -166,13 +168,12 @@ def accumulate_gradients(model: GPT, batch: Batch, micro_rows: int) -> float:
     return total
 
 
-def learning_rate_multiplier(t: Training, step: int) -> float:
-    """The stage's factor times the schedule."""
-    s = t.settings
-    scale = t.stage.lr_scale if s.lr_scale is None else s.lr_scale
-    warmdown = t.stage.warmdown_frac if s.warmdown_frac is None else s.warmdown_frac
+def learning_rate_multiplier(stage: Stage, settings: StageSettings, step: int, total: int) -> float:
+    """The stage's factor times the schedule, at `step` of `total`."""
+    scale = stage.lr_scale if settings.lr_scale is None else settings.lr_scale
+    warmdown = stage.warmdown_frac if settings.warmdown_frac is None else settings.warmdown_frac
     return scale * lr_multiplier(
-        step, t.total, warmup_frac=s.warmup_frac, warmdown_frac=warmdown, final_frac=s.final_lr_frac
+        step, total, warmup_frac=settings.warmup_frac, warmdown_frac=warmdown, final_frac=settings.final_lr_frac
     )
 
 

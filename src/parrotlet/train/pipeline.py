@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,16 @@ from .setup import check_start, load_model, prepare, train_tokenizer
 from .sources import Sources
 
 
-def run_pipeline(run: Run) -> dict[str, Any]:
+def run_pipeline(run: Run, check: Callable[[Run], None] = lambda run: None) -> dict[str, Any]:
     """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already is not done again.
 
-    Returns the results (`results.json`).
+    `check` is called before the first stage begins. Returns the results (`results.json`).
     """
     began = time.monotonic()
     _look_at_data(run)
     train_tokenizer(run)
+    if not run.stages():
+        check(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
         train_stage(run, stage)

@@ -1,0 +1,68 @@
+"""`parrotlet ledger`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_lines
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..data import Counts
+from ..inspect.ledger import StageLedger
+from ..inspect.ledger import ledger as read_ledger
+from ..inspect.terminal import percent
+from ..train import Run
+from .options import latest_run
+
+
+def ledger(run: Path | None = None, json: bool = False) -> None:
+    """What was planned for every source, and what has been trained on: of a finished run, or of one that trains.
+
+    Args:
+        run: Folder of the run. Default: the newest.
+        json: One JSON object a stage instead of a table.
+    """
+    opened = Run.open(run or latest_run())
+    stages = read_ledger(opened)
+    if json:
+        for stage in stages:
+            print(json_lines.dumps(dataclasses.asdict(stage), ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    console.print(_table(stages))
+    for stage in stages:
+        if stage.unlogged:
+            console.print(f"{stage.stage}: {stage.unlogged} steps were trained by a version that did not log sources")
+
+
+def _table(stages: list[StageLedger]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold", min_width=14)
+    for name in ("planned", "trained", "", "supervised", "epochs", "split", "left out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for stage in stages:
+        done = f"step {stage.done} of {stage.steps}"
+        table.add_row(Text(f"{stage.stage} {done}", "bold"), *_tokens(stage.planned, stage.trained), "", "", "")
+        for entry in sorted(stage.entries, key=lambda entry: -entry.planned):
+            rest = (f"{entry.epochs:.2f}", _or_dash(entry.split), _or_dash(entry.left_out))
+            table.add_row("  " + entry.source, *_tokens(entry.planned, entry.trained), *rest)
+    return table
+
+
+def _tokens(planned: int, trained: Counts) -> tuple[str, ...]:
+    return short(planned), short(trained.tokens), percent(trained.tokens, planned), short(trained.supervised)
+
+
+def _or_dash(count: int) -> str:
+    return f"{count:,}" if count else "–"
+
+
+def short(tokens: int) -> str:
+    """A number of tokens as people say it: 1,234; 56.7 K; 8.90 M; 11.20 B."""
+    for unit, name, digits in ((1e9, "B", 2), (1e6, "M", 2), (1e4, "K", 1)):
+        if tokens >= unit:
+            return f"{tokens / (1e3 if name == 'K' else unit):.{digits}f} {name}"
+    return f"{tokens:,}"

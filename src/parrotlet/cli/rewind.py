@@ -1,0 +1,103 @@
+"""`parrotlet rewind`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import UserError
+from ..inspect.rewind import Scored, hardest, spikes
+from ..inspect.rewind import rewind as rewind_step
+from ..stages import STAGES, StageName
+from ..tokenizer import Tokenizer
+from ..train import ProgressLine, Run
+from .options import choose_stage, latest_run, program
+
+SPIKES = 10
+EXCERPT = 160
+"""Characters of a segment that are shown, around its hardest token."""
+
+
+def rewind(
+    run: Path | None = None,
+    stage: StageName | None = None,
+    step: int | None = None,
+    worst: int | None = None,
+    every: int = 1,
+) -> None:
+    """Go back from a loss to the rows behind it: the steps that stand out, a step's rows, a stage's hardest rows.
+
+    A segment's loss is measured with the nearest checkpoint before the step. The list begins with the most
+    surprising: far above the average loss, over many tokens.
+
+    Args:
+        run: Folder of the run. Default: the newest.
+        stage: Which stage. Default: the last one trained.
+        step: Show the rows of this step. Default, without --worst: the steps whose loss stands out.
+        worst: How many segments to show; without --step the hardest of the whole stage, by its last checkpoint.
+        every: With --worst: look at every Nth step only.
+    """
+    opened = Run.open(run or latest_run())
+    name = choose_stage(opened, stage)
+    console = Console(highlight=False)
+    if every < 1 or (worst is not None and worst < 1):
+        raise UserError("--every and --worst count from 1")
+    if step is not None:
+        _check_step(opened, name, step)
+        scored, checkpoint = rewind_step(opened, STAGES[name], step)
+        console.print(f"{name} step {step} of {opened.folder}: {len(scored)} segments, measured with {checkpoint}")
+        _print_segments(scored[:worst], opened.tokenizer(), console)
+    elif worst is not None:
+        line = ProgressLine("rewind", 1)
+        scored, checkpoint = hardest(opened, STAGES[name], worst, every, line)
+        line.close()
+        console.print(f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}")
+        _print_segments(scored, opened.tokenizer(), console)
+    else:
+        _print_spikes(opened, name, console)
+
+
+def _check_step(run: Run, stage: StageName, step: int) -> None:
+    trained = len(run.metrics(stage).read())
+    if not 0 <= step < trained:
+        raise UserError(f"--step {step}: {run.folder} has trained the steps 0 to {trained - 1} of {stage}")
+
+
+def _print_spikes(run: Run, stage: StageName, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("step", "loss", "above those before"):
+        table.add_column(name, justify="right")
+    found = spikes(run.metrics(stage).read(), SPIKES)
+    for spike in found:
+        table.add_row(str(spike.step), f"{spike.loss:.3f}", f"{spike.above:+.3f}")
+    console.print(f"{stage} of {run.folder}: the steps whose loss stands out from the median of those before\n")
+    console.print(table)
+    if found:
+        console.print(
+            f"\nThe rows behind one:  {program()} rewind --run {run.folder} --stage {stage} --step {found[0].step}",
+            soft_wrap=True,
+        )
+
+
+def _print_segments(scored: Sequence[Scored], tokenizer: Tokenizer, console: Console) -> None:
+    for one in scored:
+        segment = one.segment
+        head = f"loss {one.loss:6.3f} over {segment.supervised:>4} tokens  "
+        place = f"step {one.step}, row {segment.row}, segment {segment.source.segment}: "
+        console.print(Text.assemble((head, "bold"), (place + segment.where, "")), soft_wrap=True)
+        console.print(_excerpt(one, tokenizer))
+
+
+def _excerpt(one: Scored, tokenizer: Tokenizer) -> Text:
+    """The text around what was predicted worst, which is set off with ▸ ◂."""
+    ids, at = one.segment.ids, one.hardest + 1
+    before = tokenizer.decode(ids[:at])[-EXCERPT // 2 :]
+    missed = tokenizer.token_text(ids[at]) if at < len(ids) else "(the next document)"
+    after = tokenizer.decode(ids[at + 1 :])[: EXCERPT // 2]
+    plain = [part.replace("\n", "⏎") for part in (before, missed, after)]
+    loss = f" {one.hardest_loss:.1f}"
+    return Text.assemble("    ", plain[0], (f"▸{plain[1]}◂", "red"), plain[2], (loss, "dim"))

@@ -1,0 +1,126 @@
+"""Rewind: back from a loss to the rows that it was measured on."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..data import NOT_SUPERVISED, Batch
+from ..errors import UserError
+from ..model import GPT
+from ..stages import STAGES, Stage
+from ..train import Run, load_model
+from ..train.checkpoint import list_checkpoints
+from .material import Material
+from .segments import Segment, segments_of_row
+
+BEFORE = 16
+"""Steps before a step whose median loss it is compared with."""
+
+
+@dataclass(frozen=True)
+class Spike:
+    """A step whose loss stands out."""
+
+    step: int
+    loss: float
+    above: float
+    """How far above the median of the steps before it, in nats."""
+
+
+def spikes(lines: Sequence[dict[str, Any]], count: int) -> list[Spike]:
+    """The steps of a stage's metrics whose loss stands out most, the highest first."""
+    losses = [line["loss"] for line in lines]
+    found = [
+        Spike(line["step"], line["loss"], line["loss"] - statistics.median(losses[max(0, i - BEFORE) : i]))
+        for i, line in enumerate(lines)
+        if i
+    ]
+    return sorted(found, key=lambda spike: -spike.above)[:count]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A segment and its loss under some checkpoint."""
+
+    step: int
+    segment: Segment
+    loss: float
+    """Nats a supervised token."""
+    hardest: int
+    """Which of its tokens was predicted worst."""
+    hardest_loss: float
+
+    def surprise(self, average: float) -> float:
+        """How far above the average loss, in units of √tokens: two odd tokens count for less than a page of them."""
+        return (self.loss - average) * math.sqrt(self.segment.supervised)
+
+
+def score_batch(material: Material, stage: Stage, step: int, batch: Batch, model: GPT) -> Iterator[Scored]:
+    """Every segment of a batch that has supervised tokens, with its loss under `model`."""
+    device, size = next(model.parameters()).device, material.recipe.stage(stage.name).device_batch_size
+    micros = (micro.to(device) for micro in batch.micro_batches(size))
+    losses = torch.cat(
+        [model.token_losses(m.inputs, m.targets, m.positions, m.attention_segments).cpu() for m in micros]
+    )
+    for row in range(len(batch)):
+        for segment in segments_of_row(material, stage, batch, row):
+            span = slice(segment.source.start, segment.source.end)
+            supervised = batch.targets[row, span] != NOT_SUPERVISED
+            if not supervised.any():
+                continue
+            values = losses[row, span]
+            mean = values[supervised].double().mean().item()
+            yield Scored(step, segment, mean, int(values.argmax()), values.max().item())
+
+
+def rank(scored: Sequence[Scored]) -> list[Scored]:
+    """The most surprising first, by the average loss of all of their tokens."""
+    tokens = sum(one.segment.supervised for one in scored)
+    average = sum(one.loss * one.segment.supervised for one in scored) / max(tokens, 1)
+    return sorted(scored, key=lambda one: -one.surprise(average))
+
+
+def model_before(run: Run, stage: Stage, step: int) -> tuple[GPT, str]:
+    """The model of the nearest checkpoint before a step, and its name.
+
+    That is one of the stage's own, else the one that the stage began from; where base has none that early, the
+    first one after the step.
+    """
+    steps = list_checkpoints(run.stage_folder(stage.name))
+    if not steps:
+        raise UserError(f"{run.folder} has no checkpoint of {stage.name} to measure with")
+    if earlier := [s for s in steps if s <= step]:
+        return load_model(run, stage.name, earlier[-1]), f"{stage.name}@{earlier[-1]}"
+    name, _, at = run.load(stage.name).state["started_from"].partition("@")
+    if name in STAGES and int(at) in list_checkpoints(run.stage_folder(STAGES[name].name)):
+        return load_model(run, STAGES[name].name, int(at)), f"{name}@{at}"
+    return load_model(run, stage.name, steps[0]), f"{stage.name}@{steps[0]} (none earlier is kept)"
+
+
+def rewind(run: Run, stage: Stage, step: int) -> tuple[list[Scored], str]:
+    """The segments of a step, the most surprising first, and the checkpoint that says so."""
+    material = Material.of_run(run)
+    batch = material.batch(stage, step)
+    model, name = model_before(run, stage, step)
+    return rank(list(score_batch(material, stage, step, batch, model))), name
+
+
+def hardest(
+    run: Run, stage: Stage, count: int, every: int, on_progress: Callable[[int, int], None]
+) -> tuple[list[Scored], str]:
+    """The most surprising segments of every `every`-th step that was trained, under the stage's last checkpoint."""
+    material = Material.of_run(run)
+    trained = len(run.metrics(stage.name).read())
+    model, name = model_before(run, stage, trained)
+    scored: list[Scored] = []
+    for step, batch in zip(range(trained), material.batches(stage, 0), strict=False):
+        if step % every == 0:
+            scored += score_batch(material, stage, step, batch, model)
+        on_progress(step + 1, trained)
+    return rank(scored)[:count], name

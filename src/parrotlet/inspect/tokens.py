@@ -1,0 +1,99 @@
+"""How a tokenizer splits a text, and how another one does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenizers
+
+from ..chat import Conversation
+from ..errors import UserError
+from ..tokenizer import Tokenizer
+from ..tokenizer.stored import byte_alphabet
+
+Split = Callable[[str], list[tuple[int, str]]]
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """A tokenizer, reduced to what it makes of a text."""
+
+    name: str
+    vocab_size: int
+    split: Split
+    """The tokens of a text: id, and text with bytes that aren't UTF-8 as `\\xe4`."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text to be split, and what it is: `user`, `assistant python`, or nothing for plain text."""
+
+    label: str
+    text: str
+
+
+def our_splitter(tokenizer: Tokenizer, name: str) -> Splitter:
+    """One of Parrotlet's own."""
+
+    def split(text: str) -> list[tuple[int, str]]:
+        return [(id, tokenizer.token_text(id)) for id in tokenizer.encode(text)]
+
+    return Splitter(name, tokenizer.vocab_size, split)
+
+
+def any_splitter(path: Path) -> Splitter:
+    """Any `tokenizer.json` of the Hugging Face kind. Raises `UserError` if it can't be read."""
+    try:
+        other = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise UserError(f"{path}: not a tokenizer.json that the library `tokenizers` reads ({error})") from None
+    by_bytes = isinstance(other.decoder, tokenizers.decoders.ByteLevel)
+
+    def split(text: str) -> list[tuple[int, str]]:
+        encoding = other.encode(text, add_special_tokens=False)
+        found = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        return [(id, _of_bytes(token) if by_bytes else text[a:b]) for id, token, (a, b) in found]
+
+    return Splitter(str(path), other.get_vocab_size(), split)
+
+
+def _of_bytes(token: str) -> str:
+    alphabet = byte_alphabet()
+    if not all(char in alphabet for char in token):
+        return token
+    return bytes(alphabet[char] for char in token).decode(errors="backslashreplace")
+
+
+def read_passages(path: Path) -> list[Passage]:
+    """The parts of the conversations in a `.json` (one) or `.jsonl` (one a line) file, or the text of any other."""
+    try:
+        content = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read as UTF-8 text ({error})") from None
+    if path.suffix == ".json":
+        return _parts(_json(content, str(path)), str(path))
+    if path.suffix == ".jsonl":
+        lines = [(n, line) for n, line in enumerate(content.splitlines(), start=1) if line.strip()]
+        places = ((f"{path}, line {n}", line) for n, line in lines)
+        return [passage for where, line in places for passage in _parts(_json(line, where), where)]
+    return [Passage("", content)]
+
+
+def _json(content: str, where: str) -> object:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
+
+
+def _parts(value: object, where: str) -> list[Passage]:
+    messages = value.get("messages") if isinstance(value, dict) else value
+    conversation = Conversation.from_messages(messages, where)
+    return [
+        Passage(message.role if part.type == "text" else f"{message.role} {part.type}", part.text)
+        for message in conversation.messages
+        for part in message.parts
+    ]

@@ -1,0 +1,80 @@
+"""The ledger adds up: against the batches, and against the plan."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from parrotlet.cli import main
+from parrotlet.data import NOTHING, count_sources
+from parrotlet.inspect import Material
+from parrotlet.inspect.ledger import ledger
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run
+from small_run import write_small_run
+
+
+def test_a_finished_run_has_trained_what_was_planned(trained):
+    for stage in ledger(trained):
+        assert stage.done == stage.steps
+        assert stage.unlogged == 0
+        assert stage.trained.tokens == stage.planned
+        for entry in stage.entries:
+            assert entry.trained.tokens == entry.planned
+        if STAGES[stage.stage].reads == "conversations":
+            assert [entry.epochs for entry in stage.entries] == [1.0]
+
+
+def test_what_was_trained_is_what_the_batches_hold(trained):
+    material = Material.of_run(trained)
+    for stage in ledger(trained):
+        counted = NOTHING
+        for step in range(stage.done):
+            counted += sum(count_sources(material.batch(STAGES[stage.stage], step)).values(), NOTHING)
+        assert stage.trained == counted
+
+
+def test_halfway_and_before_a_stage_has_begun(trained, tmp_path):
+    """As while it trains: the lines that are there count; a line that is being written is passed over."""
+    shutil.copytree(trained.folder, tmp_path / "run")
+    metrics = tmp_path / "run" / "mid" / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:3]) + lines[3][:20])
+    shutil.rmtree(tmp_path / "run" / "sft")
+    _, mid, sft = ledger(Run.open(tmp_path / "run"))
+    assert mid.done == 3
+    assert mid.trained.tokens == sum(json.loads(line)["tokens"] for line in lines[:3]) < mid.planned
+    assert (sft.done, sft.trained) == (0, NOTHING)
+    assert sft.planned > 0
+
+
+def test_repeats_and_what_is_left_out(tmp_path):
+    """Each item of a task with repeat = 3 is trained on three times; what does not fit is told."""
+    recipe = write_small_run(tmp_path)
+    long = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "so " * 100}]
+    talk = (tmp_path / "talk.jsonl").read_text() + (json.dumps(long) + "\n") * 19
+    (tmp_path / "talk.jsonl").write_text(talk)
+    train = [{"task": "custom-json", "dataset": str(tmp_path / "talk.jsonl"), "repeat": 3}]
+    run = Run.begin(tmp_path / "run", Recipe.parse(recipe, "test", {"mid.train": train}))
+    material = Material(run.recipe)
+    material.tokenizer.save(run.folder / "tokenizer")
+    (entry,) = ledger(run)[1].entries
+    assert entry.left_out == 3 * 19
+    order = material.order(STAGES["mid"])
+    assert entry.planned == int(order.pieces.length.sum())
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_on_the_command_line(trained, monkeypatch, capsys, as_json):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "ledger", "--run", str(trained.folder), *["--json"] * as_json])
+    main()
+    out = capsys.readouterr().out
+    if as_json:
+        assert [json.loads(line)["stage"] for line in out.splitlines()] == list(STAGES)
+    else:
+        assert "mid step 8 of 8" in out
+        assert "100.0 %" in out
+        assert max(map(len, out.splitlines())) <= 80

@@ -1,0 +1,76 @@
+"""How a text is split: against the tokenizer itself, and against the library on the same file."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parrotlet.cli import main
+from parrotlet.errors import UserError
+from parrotlet.inspect.tokens import any_splitter, our_splitter, read_passages
+from weng import WENG
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_the_pieces_are_the_text(tokenizer, text):
+    pieces = our_splitter(tokenizer, "ours").split(text)
+    assert [id for id, _ in pieces] == tokenizer.encode(text)
+    assert b"".join(tokenizer.token_bytes(id) for id, _ in pieces) == text.encode()
+
+
+def test_any_tokenizer_json_is_read_and_shows_what_ours_does(tokenizer, tmp_path):
+    """Ours is one: two implementations on the same file must agree, half characters too."""
+    tokenizer.save(tmp_path)
+    other = any_splitter(tmp_path / "tokenizer.json")
+    ours = our_splitter(tokenizer, "ours")
+    for text in ("Weng earns $12", "小鹦鹉🦜 says\nhello", "", "\x00 \t"):
+        assert other.split(text) == ours.split(text)
+    assert other.vocab_size == tokenizer.vocab_size
+
+
+def test_a_conversation_is_split_part_by_part(tmp_path):
+    (tmp_path / "chat.jsonl").write_text(json.dumps(WENG) + "\n\n" + json.dumps({"messages": WENG}) + "\n")
+    (tmp_path / "chat.json").write_text(json.dumps(WENG))
+    once = [(passage.label, passage.text) for passage in read_passages(tmp_path / "chat.json")]
+    assert [label for label, _ in once][:4] == ["user", "assistant", "assistant python", "assistant python_output"]
+    assert once[2] == ("assistant python", "12/60")
+    assert [(passage.label, passage.text) for passage in read_passages(tmp_path / "chat.jsonl")] == once * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b"[]\n", "a.jsonl, line 1: expected a list of messages"),
+        ("a.jsonl", b'[{"role": "user", "content": "x"}]\n{', "a.jsonl, line 2: not JSON"),
+        ("a.txt", b"\xff", "a.txt: can't be read as UTF-8"),
+    ],
+)
+def test_files_that_can_not_be_read(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        read_passages(tmp_path / name)
+
+
+def test_on_the_command_line(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.json").write_text("{}")
+
+    def tokens(*args):
+        monkeypatch.setattr(sys, "argv", ["parrotlet", "tokens", *map(str, args), "--run", str(trained.folder)])
+        main()
+        return capsys.readouterr().out
+
+    out = tokens("hello 鸟", "--ids", "--beside", trained.folder / "tokenizer" / "tokenizer.json")
+    ours, theirs = out.strip().split("\n\n")
+    assert ours.splitlines()[1:] == theirs.splitlines()[1:]
+    assert ours.splitlines()[2] == " ".join(map(str, trained.tokenizer().encode("hello 鸟")))
+    for args, says in (
+        (["x", "--beside", tmp_path / "bad.json"], "not a tokenizer.json"),
+        ([], "name a text or a file"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            tokens(*args)
+        assert end.value.code == 2
+        assert says in capsys.readouterr().err

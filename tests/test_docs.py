@@ -1,0 +1,40 @@
+"""The outputs in the documentation are what the program prints."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    spec = importlib.util.spec_from_file_location("outputs", DOCS / "outputs.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["questions.md", "questions.zh-CN.md"])
+def test_the_outputs_have_not_drifted(outputs, name):
+    page = (DOCS / name).read_text("utf-8")
+    assert outputs.regenerated(page) == page, "make docs"
+    assert len(re.findall(r"^\$ parrotlet ", page, re.MULTILINE)) == 12
+
+
+def test_both_languages_show_the_same(outputs):
+    """The same commands in the same order, and what they print."""
+    pages = ((DOCS / name).read_text("utf-8") for name in ("questions.md", "questions.zh-CN.md"))
+    english, chinese = ([block.groups() for block in outputs.BLOCK.finditer(page)] for page in pages)
+    assert english == chinese
+
+
+def test_an_output_that_drifts_is_seen(outputs, monkeypatch):
+    monkeypatch.setattr(outputs, "output", lambda command: f"what {command} prints now\n")
+    page = "before\n```console\n$ parrotlet runs\nold\n```\nafter\n```\nno command\n```\n"
+    assert outputs.regenerated(page) == page.replace("old", "what parrotlet runs prints now")
