@@ -7,7 +7,6 @@ left out, because one alone was too long, is counted a task.
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..chat import Rendering, split_to_fit
 from ..errors import UserError
+from ..files import written_aside
 from ..tasks import TaskMixture
 from ..tokenizer import Tokenizer
 from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, cut, next_token_targets
@@ -39,16 +39,8 @@ class Pieces:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        aside = path.with_name(f"{path.stem}.{os.getpid()}.aside.npz")
-        np.savez(
-            aside,
-            item=self.item,
-            part=self.part,
-            length=self.length,
-            split=self.split,
-            left_out=self.left_out,
-        )
-        aside.replace(path)
+        with written_aside(path) as aside, aside.open("wb") as file:
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Pieces:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..files import write_text
 from . import stored, training
 from .encoding import build_encoding
 
@@ -82,10 +83,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into `folder`, which is made if need be. It appears whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f"{FILE_NAME}.{os.getpid()}.part"
-        aside.write_bytes(self._content.encode())
-        aside.replace(folder / FILE_NAME)
+        write_text(folder / FILE_NAME, self._content)
 
     def encode(self, text: str) -> list[int]:
         """Encode plain text: text that spells a special token is plain text as well.

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..evals import TaskResult, evaluate_loss, evaluate_task
+from ..files import write_text
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Samples, TaskAccuracy, Tracker
@@ -134,7 +135,7 @@ def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult], k
     others = [line for line in run.answers(stage) if keep_others and line["task"] not in results]
     asked = [{"task": name, **answer} for name, result in results.items() for answer in result.transcripts]
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*others, *asked])
-    (run.stage_folder(stage) / "answers.jsonl").write_text("".join(lines), "utf-8")
+    write_text(run.stage_folder(stage) / "answers.jsonl", "".join(lines))
 
 
 def _add_wall_seconds(run: Run, seconds: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import UserError
+from ..files import cache_folder
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
 from ..recipe import ModelSettings, Recipe, StageSettings
@@ -19,7 +20,7 @@ from .loop import Callback, Training
 from .machine import use_machine
 from .progress import ProgressLine, duration
 from .run import Run
-from .sources import Sources, cache_folder
+from .sources import Sources
 
 
 def train_tokenizer(run: Run) -> Tokenizer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from ..data import (
 )
 from ..data.plan import Pieces
 from ..errors import UserError
+from ..files import cache_folder, written_aside
 from ..hub import Hub
 from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
@@ -37,27 +36,13 @@ from .progress import ProgressLine
 HUB_PREFIX = "hf://datasets/"
 
 
-def cache_folder() -> Path:
-    """Where what can be made again is kept: PARROTLET_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("PARROTLET_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parrotlet"
-
-
 @functools.cache
 def world_folder() -> Path:
     """The embedded world, written into the cache folder the first time."""
     folder = cache_folder() / f"world-{WORLD_VERSION}"
     if not folder.exists():
-        aside = folder.with_name(f"{folder.name}.{os.getpid()}.aside")
-        shutil.rmtree(aside, ignore_errors=True)
-        write_world(aside)
-        try:
-            aside.rename(folder)
-        except OSError:
-            shutil.rmtree(aside)
-            if not folder.exists():  # or else another process was faster
-                raise
+        with written_aside(folder) as aside:
+            write_world(aside)
     return folder
 
 
