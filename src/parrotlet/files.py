@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -105,30 +106,34 @@ def plain_suffix(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, name: str | Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file that are not blank, unpacked if need be, each with its number from 1.
 
-    Raises `UserError` if the file can't be read or is damaged.
+    Raises `UserError`, which calls the file `name`, if it can't be read or is damaged.
     """
-    number = 0
+    with reading(path, name), open_plain(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line
+
+
+@contextlib.contextmanager
+def reading(path: Path, name: str | Path) -> Iterator[None]:
+    """Make what goes wrong with reading `path` a `UserError` that calls it `name`."""
     try:
-        with open_plain(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
-    except (OSError, EOFError, pa.ArrowException) as error:
+        yield
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
-        after = f" after line {number}" if number else ""
-        raise UserError(f"{path}: can't be read{after} ({reason}); check the path, or get the file again") from None
+        raise UserError(f"{name}: can't be read ({reason}); check the path, or get the file again") from None
 
 
-def parse_json_line(path: Path, number: int, line: bytes, expected: str) -> Any:
+def parse_json_line(name: str | Path, number: int, line: bytes, expected: str) -> Any:
     """The value of a line; `UserError` with the line's number and what is `expected` if it is not JSON."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path}, line {number}: not JSON ({first_line(error)}); each line must be {expected}"
+            f"{name}, line {number}: not JSON ({first_line(error)}); each line must be {expected}"
         ) from None
 
 

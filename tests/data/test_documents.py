@@ -53,9 +53,9 @@ def test_txt_loses_nothing(tmp_path):
 )
 def test_bad_line_is_named(tmp_path, line, says):
     good = '{"text": "fine"}'
-    documents = Documents("j", [write_jsonl(tmp_path / "a.jsonl", [good, good, line, good])])
+    path = write_jsonl(tmp_path / "a.jsonl", [good, good, line, good])
     with pytest.raises(UserError, match=r"a\.jsonl") as caught:
-        list(documents)
+        Documents("j", [path])
     assert says in str(caught.value)
 
 
@@ -76,9 +76,8 @@ def test_bad_files_are_refused(tmp_path):
 
 
 def test_a_null_text_is_named_by_its_row(tmp_path):
-    documents = Documents("p", [write_parquet(tmp_path / "n.parquet", [*TEXTS[:150], None])])
     with pytest.raises(UserError, match=r"n\.parquet, row 150"):
-        list(documents)
+        Documents("p", [write_parquet(tmp_path / "n.parquet", [*TEXTS[:150], None])])
 
 
 def test_fingerprint_follows_the_content(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parrotlet.data import Documents, StreamOrder, held_out, validation_rows
+from parrotlet.data import Documents, StreamOrder, TextSource, held_out, keep_all, validation_rows
 from parrotlet.errors import UserError
 
 LENGTH = 16
@@ -19,10 +19,9 @@ def documents(tmp_path):
     return Documents("texts", [path])
 
 
-def order(documents, tokenizer, rows_per_step=4, streams=8, seed=1, **more):
-    return StreamOrder(
-        documents, tokenizer, length=LENGTH, rows_per_step=rows_per_step, streams=streams, seed=seed, **more
-    )
+def order(documents, tokenizer, rows_per_step=4, streams=8, seed=1, keep=keep_all):
+    sources = [TextSource(documents=documents, keep=keep)] if isinstance(documents, Documents) else documents
+    return StreamOrder(sources, tokenizer, length=LENGTH, rows_per_step=rows_per_step, streams=streams, seed=seed)
 
 
 def take(an_order, steps, state=None):
@@ -60,13 +59,13 @@ def test_many_streams_share_the_documents_of_an_epoch(documents, tokenizer):
     steps = take(order(documents, tokenizer, rows_per_step=8), 10)
     begun = [s for batch, _ in steps for row in batch.sources for s in row if s.cut not in ("before", "both")]
     seen = [source.index for source in begun]
-    assert steps[-1][1]["epoch"] == 0
+    assert steps[-1][1]["epochs"] == [0]
     assert len(seen) == len(set(seen))
 
 
 def test_the_next_epoch_is_counted_and_shuffled_anew(documents, tokenizer):
     steps = take(order(documents, tokenizer, rows_per_step=8), 40)
-    epochs = [state["epoch"] for _, state in steps]
+    epochs = [state["epochs"][0] for _, state in steps]
     assert epochs[0] == 0
     assert epochs[-1] >= 1
     assert epochs == sorted(epochs)
@@ -114,7 +113,7 @@ def test_fewer_documents_than_streams(tmp_path, tokenizer):
     documents = Documents("one", [tmp_path / "one.jsonl"])
     batch, state = take(order(documents, tokenizer), 3)[-1]
     assert batch.supervised == batch.inputs.numel()
-    assert state["epoch"] > 0
+    assert state["epochs"][0] > 0
 
 
 def test_documents_without_text_are_refused_rather_than_looped_over(tmp_path, tokenizer):

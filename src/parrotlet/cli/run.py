@@ -13,14 +13,17 @@ from .options import RecipeOptions, program
 from .report import print_conversations, print_table
 
 
-def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")]) -> None:
+def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")], accept_data_change: bool = False) -> None:
     """Do everything: tokenizer, base, mid, sft, evaluation of every stage, one table.
 
     The same command again goes on where it stopped.
+
+    Args:
+        accept_data_change: Go on though the data changed since the last checkpoint; what changed is told and saved.
     """
     opened = options.open_run()
     with opened.lock(), resumable(opened, "run"):
-        results = run_pipeline(opened)
+        results = run_pipeline(opened, accept_data_change)
     print_table(results)
     print_conversations(opened)
     print(f"\nTalk to it:  {program()} chat --run {opened.folder}")

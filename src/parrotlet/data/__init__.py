@@ -1,9 +1,10 @@
 """Data: documents and conversations as rows and batches, in an exact order."""
 
 from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, next_token_targets
-from .documents import Documents, held_out
-from .order import Order, Shuffle, State, StreamOrder, validation_rows
+from .documents import Documents, SourceFile, held_out
+from .order import Order, Shuffle, State, StreamOrder, TextSource, keep_all, validation_rows
 from .plan import PlanOrder, RowPlan, measure_pieces, plan_rows
+from .planned import Planned, plan_lines
 
 __all__ = [
     "NOT_SUPERVISED",
@@ -13,16 +14,21 @@ __all__ = [
     "Documents",
     "Order",
     "PlanOrder",
+    "Planned",
     "Row",
     "RowPlan",
     "Shuffle",
     "Source",
+    "SourceFile",
     "State",
     "StreamOrder",
     "Supervision",
+    "TextSource",
     "held_out",
+    "keep_all",
     "measure_pieces",
     "next_token_targets",
+    "plan_lines",
     "plan_rows",
     "validation_rows",
 ]

@@ -54,11 +54,15 @@ class ParquetRows(Rows):
         return file, index - self._starts[file]
 
 
-def dataset_rows(hub: Hub, dataset: str, pattern: str, columns: Sequence[str]) -> ParquetRows:
-    """The rows of all parquet files of a dataset that match `pattern`, in the order of their names."""
-    found = hub.dataset_files(dataset, pattern)
-    names = [f"{dataset}/{path}" for path in found]
-    return ParquetRows(names, [hub.dataset_file(dataset, path) for path in found], columns)
+def dataset_rows(hub: Hub, dataset: str, pattern: str, columns: tuple[str, ...]) -> ParquetRows:
+    """The rows of all parquet files of a dataset that match `pattern`, in the order of their names. Read once."""
+
+    def read() -> ParquetRows:
+        found = hub.dataset_files(dataset, pattern)
+        names = [f"{dataset}/{path}" for path in found]
+        return ParquetRows(names, [hub.dataset_file(dataset, path) for path in found], columns)
+
+    return hub.once((dataset, pattern, columns), read)
 
 
 def _row_count(name: str, path: Path, columns: Sequence[str]) -> int:

@@ -92,6 +92,13 @@ class Tokenizer:
         """
         return self._encoding.encode_ordinary(text)
 
+    def encode_to_array(self, text: str) -> np.ndarray:
+        """The same ids as `encode`, as an array of uint32: without a Python object for each."""
+        try:
+            return self._encoding.encode_to_numpy(text, disallowed_special=())
+        except UnicodeEncodeError:
+            return np.array(self.encode(text), dtype=np.uint32)
+
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Encode each of `texts`, in several threads."""
         return self._encoding.encode_ordinary_batch(texts, num_threads=min(os.cpu_count() or 1, MAX_THREADS))

@@ -19,10 +19,9 @@ from .loop import Callback, train
 from .progress import ProgressLine
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
-from .sources import Sources
 
 
-def run_pipeline(run: Run) -> dict[str, Any]:
+def run_pipeline(run: Run, accept_data_change: bool = False) -> dict[str, Any]:
     """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already is not done again.
 
     Returns the results (`results.json`).
@@ -32,15 +31,16 @@ def run_pipeline(run: Run) -> dict[str, Any]:
     train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
-        train_stage(run, stage)
+        train_stage(run, stage, accept_data_change=accept_data_change)
         if not scored(run, stage):
             score_stage(run, stage)
     return run.read_results()
 
 
 def _look_at_data(run: Run) -> None:
-    """Get and open the data of every task: what is missing or malformed is said now, not after base."""
-    sources, settings = Sources(run.recipe), [run.recipe.stage(name) for name in STAGES]
+    """Get and open the texts and the data of every task: what is missing or malformed is said now, not after base."""
+    sources, settings = run.sources, [run.recipe.stage(name) for name in STAGES]
+    _ = sources.training_texts, sources.validation_texts
     for stage in settings:
         for spec in (*stage.train, *stage.validation, *stage.tasks):
             sources.task(spec)
@@ -49,7 +49,7 @@ def _look_at_data(run: Run) -> None:
             raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
 
 
-def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
+def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_data_change: bool = False) -> None:
     """Train a stage to its end, from its last checkpoint if it has one.
 
     Raises `UserError` if `start` is not what it began from, or can't be.
@@ -59,7 +59,8 @@ def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
         return
     began = time.monotonic()
     try:
-        train(prepare(run, STAGES[name], start=start, callbacks=default_callbacks(run)))
+        callbacks = default_callbacks(run)
+        train(prepare(run, STAGES[name], start=start, callbacks=callbacks, accept_data_change=accept_data_change))
     finally:
         _add_wall_seconds(run, time.monotonic() - began)
 
@@ -94,7 +95,7 @@ def score_stage(
     began = time.monotonic()
     settings = run.recipe.eval
     settings = replace(settings, tasks=tuple(specs or settings.tasks), limit=limit or settings.limit)
-    model, tokenizer, sources = load_model(run, stage), run.tokenizer(), Sources(run.recipe)
+    model, tokenizer, sources = load_model(run, stage), run.tokenizer(), run.sources
     results: dict[str, TaskResult] = {}
     for spec in settings.tasks:
         task = sources.task(spec)

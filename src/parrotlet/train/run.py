@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..tokenizer import Tokenizer
 from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint
 from .machine import resolve_machine
 from .metrics import MetricsFile
+from .sources import Sources
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Run:
             except OSError:
                 raise UserError(f"{self.folder}: another process is working on this run") from None
             yield
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The data of its recipe, opened once."""
+        return Sources(self.recipe)
 
     def stage_folder(self, stage: StageName) -> Path:
         """The folder of a stage."""
