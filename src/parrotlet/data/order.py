@@ -180,7 +180,10 @@ class Stream:
             self._advance()
             passed_over += 1
             if documents.complete and passed_over > len(documents):
-                raise UserError(f"{documents.name}: no document with any text in it for this split")
+                raise UserError(
+                    f"{documents.name}: no document with any text in it for this split, of {len(documents)}; where no "
+                    "files are named for validation, `holdout` is the share of the documents that are for it"
+                )
         return self._ids
 
     def _advance(self) -> None:
