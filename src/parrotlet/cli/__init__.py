@@ -25,6 +25,7 @@ def main() -> None:
     from .run import run
     from .runs import runs
     from .train import train
+    from .verify_resume import verify_resume
     from .xray import xray
 
     app = tyro.extras.SubcommandApp()
@@ -35,6 +36,7 @@ def main() -> None:
         "eval": evaluate,
         "chat": chat,
         "xray": xray,
+        "verify-resume": verify_resume,
     }.items():
         app.command(command, name=name)
     try:
