@@ -21,6 +21,7 @@ def main() -> None:
     # computer that does anything else besides, each of the many short waits then lasts a time slice.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from .chat import chat
+    from .data import data
     from .evaluate import evaluate
     from .run import run
     from .runs import runs
@@ -36,6 +37,7 @@ def main() -> None:
         "eval": evaluate,
         "chat": chat,
         "xray": xray,
+        "data": data,
         "verify-resume": verify_resume,
     }.items():
         app.command(command, name=name)

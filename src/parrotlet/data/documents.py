@@ -86,7 +86,7 @@ class Documents:
         self._fetched_ahead = 0
         self.remote = any(source.remote for source in self.sources)
         while not (self.complete or (self.remote and self.known)):
-            self._open_group()
+            self.open_group()
 
     @property
     def complete(self) -> bool:
@@ -95,7 +95,7 @@ class Documents:
 
     def __len__(self) -> int:
         while not self.complete:
-            self._open_group()
+            self.open_group()
         return self.known
 
     def __getitem__(self, index: int) -> str:
@@ -110,7 +110,7 @@ class Documents:
     def locate(self, number: int) -> tuple[int, int]:
         """Of number `number` of the documents of all epochs: which epoch, and which document. Opens what it takes."""
         while number >= self.known and not self.complete:
-            self._open_group()
+            self.open_group()
         if self.remote and not self.complete and number >= (self._group_firsts[-1] + self.known) // 2:
             self._fetch_ahead()
         return divmod(number, self.known) if self.complete else (0, number)
@@ -154,7 +154,8 @@ class Documents:
     def _next_group(self) -> list[SourceFile]:
         return self.sources[len(self.files) : len(self.files) + FILES_A_GROUP]
 
-    def _open_group(self) -> None:
+    def open_group(self) -> None:
+        """Open the next files, fetching them if need be."""
         first_block, first = len(self.blocks), self.known
         for source in self._next_group():
             self._open(source)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import UserError
 from ..evals import TaskResult, evaluate_loss, evaluate_task
 from ..files import write_text
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
+from .download import check_data
 from .loop import Callback, train
 from .progress import ProgressLine
 from .run import Run
@@ -27,7 +27,7 @@ def run_pipeline(run: Run, accept_data_change: bool = False) -> dict[str, Any]:
     Returns the results (`results.json`).
     """
     began = time.monotonic()
-    _look_at_data(run)
+    check_data(run.sources)
     train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
@@ -35,18 +35,6 @@ def run_pipeline(run: Run, accept_data_change: bool = False) -> dict[str, Any]:
         if not scored(run, stage):
             score_stage(run, stage)
     return run.read_results()
-
-
-def _look_at_data(run: Run) -> None:
-    """Get and open the texts and the data of every task: what is missing or malformed is said now, not after base."""
-    sources, settings = run.sources, [run.recipe.stage(name) for name in STAGES]
-    _ = sources.training_texts, sources.validation_texts
-    for stage in settings:
-        for spec in (*stage.train, *stage.validation, *stage.tasks):
-            sources.task(spec)
-    for spec in run.recipe.eval.tasks:
-        if sources.task(spec).kind is None:
-            raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
 
 
 def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_data_change: bool = False) -> None:
