@@ -111,20 +111,20 @@ def read_lines(path: Path, name: str | Path) -> Iterator[tuple[int, bytes]]:
 
     Raises `UserError`, which calls the file `name`, if it can't be read or is damaged.
     """
-    with reading(path, name), open_plain(path) as file:
+    with reading(name), open_plain(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, line
 
 
 @contextlib.contextmanager
-def reading(path: Path, name: str | Path) -> Iterator[None]:
-    """Make what goes wrong with reading `path` a `UserError` that calls it `name`."""
+def reading(name: str | Path, wrong: str = "can't be read") -> Iterator[None]:
+    """Make whatever damaged files lead to a `UserError` that calls the file `name` and says what is `wrong`."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, MemoryError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"{name}: can't be read ({reason}); check the path, or get the file again") from None
+        raise UserError(f"{name}: {wrong} ({reason}); check the path, or get the file again") from None
 
 
 def parse_json_line(name: str | Path, number: int, line: bytes, expected: str) -> Any:

@@ -134,6 +134,7 @@ class Stream:
         self.shuffle, self.tokenizer, self.stride, self.keep = shuffle, tokenizer, stride, keep
         self.document, self.offset = document, offset
         self._ids: np.ndarray | None = None
+        self._index = 0
 
     @property
     def epoch(self) -> int:
@@ -156,24 +157,26 @@ class Stream:
             start = end
             if self.offset == len(ids):
                 self._advance()
-        following = self.tokenizer.bos if self.offset == 0 else self._load()[self.offset]
+        targets = np.empty(length, dtype=np.int64)
+        targets[:-1] = inputs[1:]
+        targets[-1] = self.tokenizer.bos if self.offset == 0 else self._load()[self.offset]
         return Row(
             inputs=inputs,
-            targets=np.append(inputs[1:], following),
+            targets=targets,
             positions=np.arange(length, dtype=np.int64),
             segments=segments,
             sources=tuple(sources),
         )
 
     def _source(self, segment: int, start: int, end: int, of: int) -> Source:
-        documents, index = self.shuffle.documents, self.shuffle[self.document]
         goes_on = cut(self.offset > 0, self.offset + end - start < of)
-        return Source(segment, documents.name, index, None, start, end, goes_on)
+        return Source(segment, self.shuffle.documents.name, self._index, None, start, end, goes_on)
 
     def _load(self) -> np.ndarray:
         documents, passed_over = self.shuffle.documents, 0
         while self._ids is None:
-            text = documents[self.shuffle[self.document]]
+            self._index = self.shuffle[self.document]
+            text = documents[self._index]
             if text.strip() and self.keep(text):
                 self._ids = np.append(np.int64(self.tokenizer.bos), self.tokenizer.encode_to_array(text))
                 break

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from ..errors import UserError
 from ..files import (
     cache_folder,
-    first_line,
     open_plain,
     parse_json_line,
     plain_suffix,
@@ -41,34 +40,30 @@ Progress = Callable[[int, int], None]
 class TextFile:
     """A parquet file with a column of texts; a row group is a block, the unit that is read at once.
 
-    Raises `UserError` unless its footer is whole and the column is there and holds texts; `check` reads it all.
+    Raises `UserError` unless its footer is whole and the column is there and holds texts.
     """
 
     def __init__(self, path: Path, column: str, *, name: str, imported: bool = False) -> None:
         self.path, self.column, self.name, self._imported = path, column, name, imported
-        try:
-            with pq.ParquetFile(path) as file:
-                schema, meta = file.schema_arrow, file.metadata
-                self.block_sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{name}: not a readable parquet file ({first_line(error)}); get it again") from None
+        with reading(name, "not a readable parquet file"), pq.ParquetFile(path) as file:
+            schema, meta = file.schema_arrow, file.metadata
+            groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+            self._none_missing = all(_counts_no_nulls(group, column) for group in groups)
         if column not in schema.names:
             names = ", ".join(schema.names)
             raise UserError(f"{name}: no column {column!r}; there are {names}. Name the right one as `text`")
         if not _is_text(kind := schema.field(column).type):
             raise UserError(f"{name}: the column {column!r} holds {kind}, expected texts. Name the right one as `text`")
 
+        self.block_sizes = [group.num_rows for group in groups]
+
     def read_block(self, block: int) -> pa.StringArray:
         """The texts of row group `block`; `UserError`, naming the row, if one is missing or is no text."""
-        try:
-            with pq.ParquetFile(self.path) as file:
+        with reading(self.name, f"row group {block} can't be read"):
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
                 texts = file.read_row_group(block, columns=[self.column]).column(0).cast(pa.large_string())
             texts = pa.concat_arrays(texts.chunks) if texts.num_chunks else pa.array([], pa.large_string())
             texts.validate(full=True)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{self.name}: row group {block} can't be read ({first_line(error)}); get it again"
-            ) from None
         if len(texts) != self.block_sizes[block]:
             raise UserError(f"{self.name}: row group {block} has {len(texts)} rows, not {self.block_sizes[block]}")
         if texts.null_count:
@@ -77,9 +72,9 @@ class TextFile:
         return texts
 
     def check(self, on_progress: Progress) -> None:
-        """Read all of it, once for the same content: raises `UserError` at the first thing that is wrong."""
+        """Raise `UserError` if a text is missing. Where the file's statistics don't tell, it is read, once."""
         checked = cache_folder() / "checked" / _key(self.path, self.column)
-        if checked.exists():
+        if self._none_missing or checked.exists():
             return
         for block in range(len(self.block_sizes)):
             self.read_block(block)
@@ -166,7 +161,7 @@ def _document(paragraphs: list[str], line: int) -> Iterator[tuple[int, str]]:
 
 
 def _plain_text(path: Path, name: str) -> str:
-    with reading(path, name), open_plain(path) as file:
+    with reading(name), open_plain(path) as file:
         content = file.read()
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
@@ -185,6 +180,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
+def _counts_no_nulls(group: pq.RowGroupMetaData, column: str) -> bool:
+    """Whether the statistics of a row group say that the column has no nulls."""
+    columns = [group.column(i) for i in range(group.num_columns)]
+    found = [each.statistics for each in columns if each.path_in_schema == column]
+    return all(statistics is not None and statistics.null_count == 0 for statistics in found)
+
+
 def _key(path: Path, *what: object) -> str:
-    with reading(path, path):
+    with reading(path):
         return hashlib.sha256(repr((sha256(path), *what)).encode()).hexdigest()[:32]
