@@ -72,7 +72,9 @@ def verify_resume(
             say(f"{name}: training again, killed after {lines} steps")
             killed_at += killed.kill(lines, rng.random() * whole.seconds_a_step)
         killed.train()
-        verdicts.append(Verdict(name, len(whole.lines()), tuple(killed_at), _difference(whole.lines(), killed.lines())))
+        verdicts.append(
+            Verdict(name, len(whole.lines()), tuple(killed_at), first_difference(whole.lines(), killed.lines()))
+        )
     return verdicts
 
 
@@ -161,7 +163,7 @@ class _Trained:
                 process.wait()
 
 
-def _difference(whole: Sequence[dict[str, Any]], killed: Sequence[dict[str, Any]]) -> int | None:
+def first_difference(whole: Sequence[dict[str, Any]], killed: Sequence[dict[str, Any]]) -> int | None:
     """The first step in which two series differ."""
     for step in range(max(len(whole), len(killed))):  # the two may differ in length, too
         pair = [
