@@ -23,7 +23,7 @@ from parrotlet.tokenizer import Tokenizer
 
 SHARDS = "hub/datasets/karpathy/fineweb-edu-100b-shuffle"
 ROWS_PER_STEP = 32
-STEPS = 40
+STEPS = 160
 FIRST_BATCH_SHARDS = 100
 MEMORY_STEPS = 1000
 

@@ -22,6 +22,8 @@ from ..files import sha256
 from .text_files import Progress, TextFile, open_texts
 
 FILES_A_GROUP = 8
+BYTES_CHECKED = 100_000_000
+"""How much of a source of parquet files is read beforehand, to find what is wrong with it: a second's worth."""
 SAMPLED_PLACES = 16
 BYTES_KEPT = 1 << 29
 """How much text is kept in memory. Streams get ahead of each other: they need blocks some way apart."""
@@ -59,8 +61,8 @@ class Block:
 class Documents:
     """The documents of some files, numbered from 0. Keeps what was read last in memory, up to `BYTES_KEPT`.
 
-    Files that are here are opened, brought into parquet and checked at once; remote ones, group by group, when
-    they are needed, and the next group is fetched meanwhile.
+    Files that are here are opened and brought into parquet at once, and checked (parquet only up to `BYTES_CHECKED`);
+    remote ones are opened group by group, when they are needed, and the next group is fetched meanwhile.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Documents:
         self._group_firsts: list[int] = []
         self._cache: OrderedDict[int, pa.LargeStringArray] = OrderedDict()
         self._fetched_ahead = 0
+        self._looked_at = 0
         self.remote = any(source.remote for source in self.sources)
         while not (self.complete or (self.remote and self.known)):
             self.open_group()
@@ -168,8 +171,9 @@ class Documents:
 
     def _open(self, source: SourceFile) -> None:
         file = open_texts(source.fetch(), self.text, source.name, self._on_progress)
-        if not self.remote:
+        if not self.remote and self._looked_at < BYTES_CHECKED:
             file.check(self._on_progress)
+            self._looked_at += file.path.stat().st_size
         for number, size in enumerate(file.block_sizes):
             if size:
                 self.blocks.append(Block(len(self.files), number, self.known, size))

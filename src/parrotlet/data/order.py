@@ -103,15 +103,16 @@ class Shuffle:
         if self.seed is None:
             return place
         blocks, firsts = self._group(epoch, self.documents.group_of(place))
-        i = int(np.searchsorted(firsts, place, side="right")) - 1
-        block = int(blocks[i])
+        i = bisect.bisect_right(firsts, place) - 1
+        block = blocks[i]
         return self.documents.blocks[block].first + int(self._inside(epoch, block)[place - firsts[i]])
 
-    def _shuffled_blocks(self, epoch: int, group: int) -> tuple[np.ndarray, np.ndarray]:
+    def _shuffled_blocks(self, epoch: int, group: int) -> tuple[list[int], list[int]]:
         blocks = self.documents.groups[group]
         shuffled = np.random.default_rng([self.seed or 0, epoch, 0, group]).permutation(len(blocks)) + blocks.start
         sizes = np.array([self.documents.blocks[b].size for b in shuffled])
-        return shuffled, np.cumsum(sizes) - sizes + self.documents.blocks[blocks.start].first
+        firsts = np.cumsum(sizes) - sizes + self.documents.blocks[blocks.start].first
+        return shuffled.tolist(), firsts.tolist()
 
     def _shuffled_inside(self, epoch: int, block: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed or 0, epoch, block])

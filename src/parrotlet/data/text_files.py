@@ -47,15 +47,12 @@ class TextFile:
         self.path, self.column, self.name, self._imported = path, column, name, imported
         with reading(name, "not a readable parquet file"), pq.ParquetFile(path) as file:
             schema, meta = file.schema_arrow, file.metadata
-            groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-            self._none_missing = all(_counts_no_nulls(group, column) for group in groups)
+            self.block_sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         if column not in schema.names:
             names = ", ".join(schema.names)
             raise UserError(f"{name}: no column {column!r}; there are {names}. Name the right one as `text`")
         if not _is_text(kind := schema.field(column).type):
             raise UserError(f"{name}: the column {column!r} holds {kind}, expected texts. Name the right one as `text`")
-
-        self.block_sizes = [group.num_rows for group in groups]
 
     def read_block(self, block: int) -> pa.StringArray:
         """The texts of row group `block`; `UserError`, naming the row, if one is missing or is no text."""
@@ -72,15 +69,16 @@ class TextFile:
         return texts
 
     def check(self, on_progress: Progress) -> None:
-        """Raise `UserError` if a text is missing. Where the file's statistics don't tell, it is read, once."""
+        """Read all of it, once for the same content: raises `UserError` at the first thing that is wrong."""
+        # The footer's statistics would tell sooner whether a text is missing, but pyarrow aborts on damaged ones.
         checked = cache_folder() / "checked" / _key(self.path, self.column)
-        if self._none_missing or checked.exists():
+        if checked.exists():
             return
         for block in range(len(self.block_sizes)):
             self.read_block(block)
             on_progress(sum(self.block_sizes[: block + 1]), sum(self.block_sizes))
-        with written_aside(checked) as aside:
-            aside.touch()
+        checked.parent.mkdir(parents=True, exist_ok=True)
+        checked.touch()
 
     def where(self, row: int) -> str:
         """The place of a document: `a.jsonl, line 7`."""
@@ -178,13 +176,6 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _counts_no_nulls(group: pq.RowGroupMetaData, column: str) -> bool:
-    """Whether the statistics of a row group say that the column has no nulls."""
-    columns = [group.column(i) for i in range(group.num_columns)]
-    found = [each.statistics for each in columns if each.path_in_schema == column]
-    return all(statistics is not None and statistics.null_count == 0 for statistics in found)
 
 
 def _key(path: Path, *what: object) -> str:
