@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 _INFO = re.compile(r"/api/datasets/(?P<repo>[^/]+/[^/]+)(?:/revision/(?P<revision>[^/]+))?")
@@ -38,6 +39,11 @@ class Refusal(Exception):
         super().__init__(code or status.phrase)
         self.status = status
         self.headers = headers | ({"X-Error-Code": code} if code else {})
+
+
+Fault = Literal["none", "500", "429", "drop", "short", "corrupt", "etag"]
+"""An error of the server; too many requests; the connection breaks in the middle; the body ends early, as its length
+says; a byte of it is wrong; the file is called by the hash of another. `none`: all goes well."""
 
 
 @dataclass
@@ -63,6 +69,8 @@ class HubServer(ThreadingHTTPServer):
         """Datasets that are only for those who have consented: nobody here."""
         self.break_next_after: int | None = None
         """Break the connection of the next download after so many bytes."""
+        self.faults: list[Fault] = []
+        """What goes wrong with the coming requests for files, one each."""
 
     @property
     def url(self) -> str:
@@ -106,7 +114,13 @@ class Dataset:
     def tree(self) -> list[dict[str, object]]:
         """What `/tree` lists."""
         return [
-            {"type": "file", "path": path, "size": file.stat().st_size, "oid": etag(file)[:40]}
+            {
+                "type": "file",
+                "path": path,
+                "size": file.stat().st_size,
+                "oid": etag(file)[:40],
+                "lfs": {"oid": etag(file), "size": file.stat().st_size, "pointerSize": 134},
+            }
             for path, file in self.files.items()
         ]
 
@@ -161,11 +175,20 @@ class _Handler(BaseHTTPRequestHandler):
         file = dataset.files.get(path)
         if file is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "EntryNotFound", **{"X-Repo-Commit": dataset.commit})
+        fault = self.server.faults.pop(0) if self.server.faults else "none"
+        if fault == "500":
+            raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+        if fault == "429":
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, **{"Retry-After": "0"})
         size = file.stat().st_size
         span = self._span(size)
+        if fault == "short":
+            span = span[: len(span) // 2]
+        if fault == "drop":
+            self.server.break_next_after = len(span) // 2
         headers = {
             "X-Repo-Commit": dataset.commit,
-            "ETag": f'"{etag(file)}"',
+            "ETag": f'"{etag(file) if fault != "etag" else "0" * 64}"',
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
             "Content-Length": str(len(span)),
@@ -176,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
             self._send_head(HTTPStatus.PARTIAL_CONTENT, headers)
         if self.command == "GET":
-            self._send_bytes(file, span)
+            self._send_bytes(file, span, corrupt=fault == "corrupt")
 
     def _span(self, size: int) -> range:
         """The bytes asked for."""
@@ -188,13 +211,15 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, **{"Content-Range": f"bytes */{size}"})
         return range(start, end + 1)
 
-    def _send_bytes(self, file: Path, span: range) -> None:
+    def _send_bytes(self, file: Path, span: range, corrupt: bool) -> None:
         broken, self.server.break_next_after = self.server.break_next_after, None
         left = len(span) if broken is None else min(broken, len(span))
         with file.open("rb") as handle:
             handle.seek(span.start)
             while left:
                 chunk = handle.read(min(left, _CHUNK))
+                if corrupt:
+                    chunk = bytes([chunk[0] ^ 1]) + chunk[1:]
                 self.wfile.write(chunk)
                 left -= len(chunk)
         if broken is not None:

@@ -84,6 +84,14 @@ def test_what_is_wrong_is_named(change, says):
         ("sft.tasks", [{"task": "mmlu", "split": "test"}], "mmlu has split = 'test'; here it must be validation"),
         ("eval.tasks", [{"task": "gsm8k"}], "gsm8k has split = 'train'; here it must be test or validation"),
         ("eval.tasks", [{"task": "gsm8k", "split": "test"}] * 2, "two are called 'gsm8k'"),
+        ("base.epochs", 2, "[base] epochs = 2: base reads as many tokens as num_iterations"),
+        ("base.documents", [{"source": "a", "weight": 0.0}], "documents: weight = 0.0 must be above 0"),
+        ("base.documents", [{"source": "a"}, {"source": "a"}], "'a' is named twice"),
+        ("base.documents", [{"source": "a", "wait": 1}], "unknown key 'wait' (did you mean 'weight'?)"),
+        ("base.documents", {"sorce": "a"}, "unknown key 'sorce' (did you mean 'source'?)"),
+        ("base.documents", [], "[base] names no texts"),
+        ("base.documents", {"source": "a", "max_files": 0}, "max_files = 0 must be at least 1"),
+        ("mid.train", [{"task": "gsm8k", "weight": 0.0}], "task gsm8k: weight = 0.0 must be above 0"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(key, value, says):

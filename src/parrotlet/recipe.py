@@ -89,7 +89,10 @@ class DocumentSettings:
     """The texts of base training."""
 
     source: str
-    """`hf://datasets/ORG/NAME/GLOB` or local files (`my_texts/*.jsonl`): parquet, jsonl, txt or md."""
+    """Files or a folder of parquet, jsonl, txt or md (the last three also .gz or .zst): here (`my_texts/*.jsonl`), on
+    the Hub (`hf://datasets/ORG/NAME/GLOB`), or wherever fsspec reaches (`s3://…`, `https://…`)."""
+    weight: float = 1.0
+    """Share of the training tokens, relative to the other sources."""
     text: str = "text"
     """The column or field that holds the text."""
     validation: tuple[str, ...] = ()
@@ -104,8 +107,8 @@ class DocumentSettings:
 class StageSettings:
     """Sizes and intervals of one stage; what kind of stage it is stands in `stages.py`."""
 
-    documents: DocumentSettings | None = None
-    """Texts (base)."""
+    documents: DocumentSettings | tuple[DocumentSettings, ...] | None = None
+    """Texts (base): one table, or a list of them, mixed by their weights."""
     train: tuple[TaskSpec, ...] = ()
     """Tasks, shuffled together (mid, sft)."""
     validation: tuple[TaskSpec, ...] = ()
@@ -148,6 +151,12 @@ class StageSettings:
     """Steps between checkpoints. The last step is always saved."""
     keep_checkpoints: int = 2
     """How many checkpoints are kept; older ones are removed. 0: all."""
+
+    @property
+    def texts(self) -> tuple[DocumentSettings, ...]:
+        """The sources of `documents`."""
+        given = self.documents
+        return given if isinstance(given, tuple) else (given,) if given else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,12 +279,17 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
     unused = ("conversations_per_step",) if stage.step_unit == "tokens" else ("tokens_per_step",)
     if stage.reads == "documents":
         unused += ("train", "validation")
+        if settings.epochs != 1:
+            raise UserError(
+                f"{where} epochs = {settings.epochs}: base reads as many tokens as num_iterations, target_flops or "
+                "target_param_data_ratio say, and the texts again if there are fewer; leave epochs out"
+            )
     else:
         unused += ("documents", "num_iterations", "target_flops", "target_param_data_ratio")
     for name in unused:
         if getattr(settings, name):
             raise UserError(f"{where} {name} has no meaning in this stage, which reads {stage.reads}")
-    if stage.reads == "documents" and settings.documents is None:
+    if stage.reads == "documents" and not settings.texts:
         raise UserError(f"{where} names no texts; add documents = {{source = …}}")
     if stage.reads == "conversations" and not settings.train:
         raise UserError(f"{where} names no tasks; add [[{stage.name}.train]] tables")
@@ -285,8 +299,7 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
     _check_splits(settings.train, "train", f"{where} train")
     _check_splits(settings.validation, "validation", f"{where} validation")
     _check_splits(settings.tasks, "validation", f"{where} tasks")
-    if settings.documents and not 0 <= settings.documents.holdout < 1:
-        raise UserError(f"{where} documents: holdout = {settings.documents.holdout} is a share: from 0 to below 1")
+    _check_texts(settings.texts, f"{where} documents")
     micro = sequence_len * settings.device_batch_size
     if stage.step_unit == "conversations":
         if not settings.conversations_per_step:
@@ -296,6 +309,19 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
             f"{where} tokens_per_step = {settings.tokens_per_step} must be a multiple of sequence_len × "
             f"device_batch_size = {sequence_len} × {settings.device_batch_size} = {micro}"
         )
+
+
+def _check_texts(texts: tuple[DocumentSettings, ...], where: str) -> None:
+    for settings in texts:
+        if not 0 <= settings.holdout < 1:
+            raise UserError(f"{where}: holdout = {settings.holdout} is a share: from 0 to below 1")
+        if not 0 < settings.weight < float("inf"):
+            raise UserError(f"{where}: weight = {settings.weight} must be above 0")
+        if settings.max_files is not None and settings.max_files < 1:
+            raise UserError(f"{where}: max_files = {settings.max_files} must be at least 1")
+    names = [settings.source for settings in texts]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"{where}: {min(twice)!r} is named twice; name it once, with the sum of the weights")
 
 
 def _check_splits(specs: tuple[TaskSpec, ...], allowed: str, where: str) -> None:
@@ -359,6 +385,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 def _one_of(hints: list[Any], value: Any, where: str) -> Any:
     errors = []
+    if isinstance(value, list | dict):  # say what is wrong with it as the one thing that it can be
+        lists = [hint for hint in hints if typing.get_origin(hint) is tuple]
+        hints = lists if isinstance(value, list) and lists else [hint for hint in hints if hint not in lists]
     for hint in hints:
         try:
             return _value(hint, value, where)

@@ -116,7 +116,7 @@ def test_a_run_scores_what_an_eval_of_some_tasks_left_out(trained, parrotlet):
 
 
 def test_one_question_by_seed(trained, parrotlet):
-    ask = ("chat", "-p", "What is 3 and 3?", "--seed", 5, "--max-tokens", 12)
+    ask = ("chat", "-p", "What is 3 and 3?", "--seed", 5, "--max-tokens", 40)
     assert parrotlet(*ask) == parrotlet(*ask) != ""
     assert parrotlet(*ask[:2], "Something else?", *ask[3:]) != parrotlet(*ask)
 

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from parrotlet.data import Documents
+from parrotlet.data import Documents, Shuffle, SourceFile
+from parrotlet.data.documents import FILES_A_GROUP
 from parrotlet.errors import UserError
 
 TEXTS = [f"Document number {i}. 文档{i}。" for i in range(1100)]
@@ -53,9 +54,9 @@ def test_txt_loses_nothing(tmp_path):
 )
 def test_bad_line_is_named(tmp_path, line, says):
     good = '{"text": "fine"}'
-    documents = Documents("j", [write_jsonl(tmp_path / "a.jsonl", [good, good, line, good])])
+    path = write_jsonl(tmp_path / "a.jsonl", [good, good, line, good])
     with pytest.raises(UserError, match=r"a\.jsonl") as caught:
-        list(documents)
+        Documents("j", [path])
     assert says in str(caught.value)
 
 
@@ -76,9 +77,11 @@ def test_bad_files_are_refused(tmp_path):
 
 
 def test_a_null_text_is_named_by_its_row(tmp_path):
-    documents = Documents("p", [write_parquet(tmp_path / "n.parquet", [*TEXTS[:150], None])])
-    with pytest.raises(UserError, match=r"n\.parquet, row 150"):
-        list(documents)
+    texts = pa.table({"text": [*TEXTS[:150], None]})
+    for statistics in (True, False):
+        pq.write_table(texts, tmp_path / "n.parquet", row_group_size=100, write_statistics=statistics)
+        with pytest.raises(UserError, match=r"n\.parquet, row 150"):
+            Documents("p", [tmp_path / "n.parquet"])
 
 
 def test_fingerprint_follows_the_content(tmp_path):
@@ -87,3 +90,85 @@ def test_fingerprint_follows_the_content(tmp_path):
     assert Documents("p", [path]).fingerprint == before
     write_parquet(path, [*TEXTS[:-1], "changed"])
     assert Documents("p", [path]).fingerprint != before
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".txt", ".md"])
+@pytest.mark.parametrize("packed", [".gz", ".zst"])
+def test_compressed_files_read_as_what_is_in_them(tmp_path, ending, packed):
+    plain = tmp_path / f"a{ending}"
+    lines = [json.dumps({"text": t}) if ending == ".jsonl" else f"{t}\n" for t in TEXTS]
+    write_jsonl(plain, lines)
+    with pa.output_stream(str(plain) + packed, compression={".gz": "gzip", ".zst": "zstd"}[packed]) as file:
+        file.write(plain.read_bytes())
+    compressed = tmp_path / f"a{ending}{packed}"
+    assert list(Documents("c", [compressed])) == list(Documents("p", [plain]))
+    compressed.write_bytes(compressed.read_bytes()[:-30])
+    with pytest.raises(UserError, match=rf"a{ending}{packed}: can't be read"):
+        Documents("c", [compressed])
+
+
+def test_places_of_documents(tmp_path):
+    jsonl = Documents("j", [write_jsonl(tmp_path / "a.jsonl", ['{"text": "a"}', "", '{"text": "b"}'])])
+    assert [jsonl.where(i) for i in range(2)] == ["a.jsonl, line 1", "a.jsonl, line 3"]
+    paragraphs = ["word " * 2500, "second\nline", "third"]
+    (tmp_path / "b.txt").write_text("\n\n" + "\n\n".join(paragraphs))
+    txt = Documents("t", [tmp_path / "b.txt"])
+    assert list(txt) == [paragraphs[0], "second\nline\n\nthird"]
+    assert [txt.where(i) for i in range(2)] == ["b.txt, line 3", "b.txt, line 5"]
+
+
+def test_windows_lines_and_characters_that_are_none(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join([b"x" * 10_001, b"second"]))
+    assert list(Documents("t", [tmp_path / "a.txt"])) == ["x" * 10_001, "second"]
+    path = write_jsonl(tmp_path / "a.jsonl", ['{"text": "lone \\ud800 and pair \\ud83d\\ude00"}'])
+    assert list(Documents("j", [path])) == ["lone \ufffd and pair 😀"]
+
+
+def test_bytes_that_are_no_text_in_parquet(tmp_path):
+    bad = pa.array([b"fine", b"\xff\xfe"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": bad}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: row group 0 can't be read \(.*UTF8"):
+        list(Documents("p", [tmp_path / "a.parquet"]))
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: the column 'text' holds int64, expected texts"):
+        Documents("p", [tmp_path / "b.parquet"])
+
+
+def remote(paths, fetched):
+    """Files that are far away, and a list of those that were brought here."""
+
+    def source(path):
+        def fetch():
+            fetched.append(path.name)
+            return path
+
+        return SourceFile(name=path.name, fetch=fetch, identity=lambda: path.name, remote=True)
+
+    return [source(path) for path in paths]
+
+
+def test_remote_files_are_fetched_group_by_group(tmp_path):
+    count = 2 * FILES_A_GROUP + 3
+    paths = [write_parquet(tmp_path / f"{i:05d}.parquet", [f"{i} {j}" for j in range(10 + i)]) for i in range(count)]
+    fetched = []
+    documents = Documents("r", remote(paths, fetched))
+    assert len(fetched) == FILES_A_GROUP
+    whole = Documents("w", paths)
+    lazy, eager = Shuffle(documents, 3), Shuffle(whole, 3)
+    first_group = documents.known
+    assert [lazy[n] for n in range(first_group // 2)] == [eager[n] for n in range(first_group // 2)]
+    assert len(fetched) == FILES_A_GROUP, "nothing more before it is needed"
+    lazy[first_group]
+    assert len(documents.files) == 2 * FILES_A_GROUP
+    assert [lazy[n] for n in range(2 * len(whole))] == [eager[n] for n in range(2 * len(whole))]
+    assert sorted(lazy[n] for n in range(len(whole))) == [*range(len(whole))]
+    assert [documents[i] for i in range(len(whole))] == list(whole)
+
+
+def test_the_fingerprint_is_known_before_anything_is_fetched(tmp_path):
+    paths = [write_parquet(tmp_path / f"{i}.parquet", TEXTS) for i in range(FILES_A_GROUP + 1)]
+    fetched = []
+    documents = Documents("r", remote(paths, fetched))
+    before = documents.fingerprint
+    assert f"{FILES_A_GROUP}.parquet" not in fetched
+    assert Documents("r", remote(paths[:-1], [])).fingerprint != before

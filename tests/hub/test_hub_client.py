@@ -1,5 +1,8 @@
 """The real `huggingface_hub` client against a local server that speaks the Hub's protocol."""
 
+import contextlib
+import errno
+import hashlib
 import http.server
 import os
 import shutil
@@ -8,11 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 import hub_server
-from hub_server import HubServer, serving
+from hub_server import Fault, HubServer, serving
 from parrotlet.errors import UserError
 from parrotlet.hub import Hub
 
@@ -169,6 +175,58 @@ def test_an_endpoint_that_is_no_hub(cache: Path, monkeypatch: pytest.MonkeyPatch
         finally:
             server.shutdown()
             thread.join()
+
+
+@given(st.lists(st.sampled_from(get_args(Fault)), max_size=8))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_goes_wrong_the_data_are_right_or_an_error_says_why(
+    server: HubServer, folder: Path, cache: Path, faults: list[Fault]
+) -> None:
+    """The real client against a server that fails in many ways, one after the other; then against one that does not."""
+    shutil.rmtree(cache, ignore_errors=True)
+    server.faults[:] = faults
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", lambda seconds: None)
+        try:
+            got = Hub().dataset_file(REPO, TRAIN).read_bytes()
+        except UserError as error:
+            got = str(error)
+        event("right data" if isinstance(got, bytes) else got[:60])
+        assert got == served(folder) or REPO in got
+        server.faults.clear()
+        server.break_next_after = None
+        with contextlib.suppress(UserError):  # the client may still hold a connection that was broken
+            Hub().dataset_file(REPO, TRAIN)
+        assert Hub().dataset_file(REPO, TRAIN).read_bytes() == served(folder)
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "etag"])
+def test_wrong_content_is_refused_and_removed(server: HubServer, folder: Path, cache: Path, fault: Fault) -> None:
+    server.faults[:] = ["etag"] * 2 if fault == "etag" else ["none", "corrupt"]
+    with pytest.raises(UserError, match=rf"org/name: {TRAIN} from .* is damaged: its hash is"):
+        Hub().dataset_file(REPO, TRAIN)
+    assert not [file for file in cache.rglob("*") if file.is_file() and file.stat().st_size == 300_000]
+    assert Hub().dataset_file(REPO, TRAIN).read_bytes() == served(folder)
+
+
+def test_a_full_disk_is_called_so(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    with pytest.raises(UserError, match=f"org/name: no room for {TRAIN} in .*cache; make room"):
+        Hub().dataset_file(REPO, TRAIN)
+
+
+def test_files_are_identified_without_downloading_them_the_same_way_offline(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = Hub().identities(REPO, "*")
+    assert downloads(server) == 0
+    assert online[TRAIN] == hashlib.sha256(served(folder)).hexdigest()
+    Hub().dataset_file(REPO, TRAIN)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert Hub().identities(REPO, "*") == {TRAIN: online[TRAIN]}
 
 
 def test_the_server_runs_as_a_script(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def a_leak(folder, monkeypatch):
     other = [{"question": f"How many are {i} and 1?", "answer": f"#### {i + 1}"} for i in range(30)]
     task = {"task": "gsm8k", "dataset": "mine/sums"}
     return {
-        "data.hub": hub(folder, sums={"train": rows, "test": [rows[7], *other]}),
+        "data.hub": hub(folder, sums={"train": rows, "test": [*rows[7:10], *other]}),
         "sft.train": [task],
         "eval.tasks": [{**task, "split": "test"}],
     }
@@ -151,9 +151,9 @@ BROKEN: dict[Kind, tuple] = {
     "malformed conversation": (two_users, "mid", "mine/talk/data/train-00000-of-00001.parquet, row 60"),
     "too much padding": (mostly_padding, "sft", None),
     "duplicated conversations": (twice, "mid", "more.jsonl, line "),
-    "held-out items in training": (a_leak, "sft", "test-00000-of-00001.parquet, row 0"),
+    "held-out items in training": (a_leak, "sft", "test-00000-of-00001.parquet, row "),
     "supervised share far from plan": (hardly_learned, "sft", None),
-    "unexpected encoding": (mojibake, "base", "texts.jsonl, document 12"),
+    "unexpected encoding": (mojibake, "base", "texts.jsonl, line 12"),
 }
 
 
@@ -194,7 +194,7 @@ def test_a_validation_document_that_is_trained_on(material_of, tmp_path):
     leaky = Material(Recipe.parse(whole.recipe.to_toml(), "leaky", {"base.documents": documents}))
     (found,) = audit(leaky, full=True)
     assert (found.stage, found.kind, found.count) == ("base", "held-out items in training", 1)
-    assert found.places == ["validation.jsonl, document 20"]
+    assert found.places == ["validation.jsonl, line 21"]
 
 
 def test_a_sample_finds_it_too(material_of, tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def test_a_poisoned_document_is_found_in_two_commands(tmp_path, parrotlet, seed)
     step = re.search(r"--stage base --step (\d+)", first)[1]
     second = parrotlet("rewind", "--run", run.folder, "--stage", "base", "--step", step)
     found = next(line for line in second.splitlines() if line.startswith("loss"))
-    assert found.endswith(f"texts.jsonl, document {place}")
+    assert found.endswith(f"texts.jsonl, line {place + 1}")
 
 
 def test_the_hardest_segments_of_a_stage(trained, parrotlet):

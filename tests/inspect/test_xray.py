@@ -164,7 +164,7 @@ def test_a_conversation_is_found_by_its_name(run, recipe, monkeypatch, capsys):
     for stage in ("mid", "sft"):
         material = Material(run.recipe)
         finder = Finder(material, STAGES[stage])
-        for index in (0, 17, 56):
+        for index in (0, 17, 54):
             step, row = finder.place(f"custom-json[{index}]")
             assert index in [source.index for source in material.batch(STAGES[stage], step).sources[row]]
     assert all(
@@ -172,11 +172,11 @@ def test_a_conversation_is_found_by_its_name(run, recipe, monkeypatch, capsys):
         for row, sources in enumerate(material.batch(STAGES["sft"], 0).sources)
         for source in sources
     )
-    with pytest.raises(UserError, match=r"there are custom-json\[0 … 56\]"):
-        finder.place("custom-json[57]")
+    with pytest.raises(UserError, match=r"there are custom-json\[0 … 54\]"):
+        finder.place("custom-json[55]")
     monkeypatch.setattr(sys, "argv", ["parrotlet", "xray", "sft", "--recipe", str(recipe), "--item", "custom-json[17]"])
     main()
     out = capsys.readouterr().out
     assert f"sft step {finder.place('custom-json[17]')[0]} of test" in out
     assert out.count("<|bos|>") == 1
-    assert "talk.jsonl, line 18" in out.replace("\n", " ")
+    assert finder.order.mixture.tasks[0].where(17) in out.replace("\n", " ")

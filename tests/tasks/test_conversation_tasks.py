@@ -96,6 +96,6 @@ def test_every_real_conversation(real_data: Path) -> None:
     train, validation, test = (
         build_task(TaskSpec(task="smoltalk", split=split), hub) for split in ("train", "validation", "test")
     )
-    assert (len(train) + len(validation), len(validation), len(test)) == (5425, 271, 400)
+    assert (len(train) + len(validation), len(validation), len(test)) == (5425, 274, 400)
     for task in (train, validation, test):
         assert all(len(c.messages) >= 2 and c.messages[-1].role == "assistant" for c in task)

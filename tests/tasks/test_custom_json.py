@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from parrotlet.chat import Message, Part
@@ -94,13 +95,36 @@ def test_validation_is_held_out(tmp_path: Path) -> None:
     conversations = [[{"role": "user", "content": str(i)}, GOOD[1]] for i in range(45)]
     train = load(tmp_path, *conversations)
     validation = load(tmp_path, *conversations, split="validation")
-    assert [c.messages[0].text for c in validation] == ["19", "39"]
-    assert [validation.where(i) for i in range(2)] == [f"{tmp_path / 'mine.jsonl'}, line {n}" for n in (20, 40)]
-    assert {c.messages[0].text for c in train} == {str(i) for i in range(45)} - {"19", "39"}
-    with pytest.raises(UserError, match="3 conversations, and validation holds out every 20th"):
+    held_out = {int(c.messages[0].text) for c in validation}
+    assert 0 < len(held_out) < 10
+    for i, n in enumerate(sorted(held_out)):
+        assert validation.where(i) == f"{tmp_path / 'mine.jsonl'}, line {n + 1}"
+    assert {int(c.messages[0].text) for c in train} == {*range(45)} - held_out
+    with pytest.raises(UserError, match=r"none of its 3 conversations is for validation: .* about one in 20"):
         load(tmp_path, GOOD, GOOD, GOOD, split="validation")
     with pytest.raises(UserError, match="no test split"):
         load(tmp_path, GOOD, split="test")
+
+
+def test_the_same_conversation_is_on_one_side_only_however_it_is_written(tmp_path: Path) -> None:
+    conversations = [[{"role": "user", "content": str(i)}, GOOD[1]] for i in range(60)]
+    other = [{"id": i, "messages": conversation} for i, conversation in enumerate(conversations)]
+    again = [json.dumps(conversation, indent=None, separators=(" , ", " : ")) for conversation in conversations]
+    sides = [load(tmp_path, *conversations, *other, *again, split=split) for split in ("train", "validation")]
+    asked = [{c.messages[0].text for c in side} for side in sides]
+    assert not asked[0] & asked[1]
+    assert [len(side) for side in sides] == [3 * len(texts) for texts in asked]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_compressed_files(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"mine.jsonl{ending}"
+    with pa.output_stream(str(path), compression={".gz": "gzip", ".zst": "zstd"}[ending]) as file:
+        file.write((json.dumps(GOOD) + "\n").encode() * 5)
+    assert len(load_file(path)) == 5
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"mine\.jsonl.*: can't be read \("):
+        load_file(path)
 
 
 @pytest.mark.real_data

@@ -4,18 +4,19 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parrotlet.chat import Conversation, Message
 from parrotlet.tasks import Task, TaskMixture, TaskSequence
+from parrotlet.tasks.rows import Rows, RowTask
 from parrotlet.tasks.select import Selection, cut_out, hold_out
 
 
 class Numbers(Task):
     """Items that say their number."""
 
-    def __init__(self, name: str, size: int, repeat: int = 1) -> None:
+    def __init__(self, name: str, size: int, repeat: float = 1) -> None:
         self.name, self.dataset, self.split, self.size, self.repeat = name, name, "train", size, repeat
 
     @property
@@ -94,12 +95,57 @@ def test_fingerprints_change_with_items_order_and_weight() -> None:
     assert len({fingerprint(a, b), *others}) == len(others) + 1
 
 
-@given(st.integers(0, 200))
-def test_held_out_rows_are_never_trained_on(size: int) -> None:
-    train, validation = (hold_out(Numbers("a", size), split) for split in ("train", "validation"))
+class Said(Rows):
+    """Rows that are given."""
+
+    paths = ()
+
+    def __init__(self, rows: list[str]) -> None:
+        self.rows = rows
+
+    @property
+    def fingerprint(self) -> str:  # pyright: ignore
+        return repr(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> str:
+        return self.rows[index]
+
+    def where(self, index: int) -> str:
+        return f"row {index}"
+
+
+class Saying(RowTask):
+    def convert(self, row: str, where: str) -> Conversation:
+        return Conversation((Message("user", row), Message("assistant", "yes")))
+
+
+@given(st.lists(st.integers(0, 60).map(str), max_size=200))
+@example([str(i) for i in range(60)] * 3)
+def test_what_is_held_out_is_never_trained_on_however_often_it_stands_there(rows: list[str]) -> None:
+    task = Saying("a", "a", "train", Said(rows))
+    train, validation = (hold_out(task, split) for split in ("train", "validation"))
     assert (train.split, validation.split) == ("train", "validation")
-    assert texts(validation) == [f"a {i}" for i in range(size) if i % 20 == 19]
-    assert texts(train) == [f"a {i}" for i in range(size) if i % 20 != 19]
+    assert sorted(texts(train) + texts(validation)) == sorted(rows)
+    assert not set(texts(train)) & set(texts(validation))
+
+
+def test_about_one_row_in_twenty_is_held_out() -> None:
+    task = Saying("a", "a", "train", Said([f"row {i}" for i in range(4000)]))
+    assert 150 < len(hold_out(task, "validation")) < 250
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.floats(0.05, 4)), min_size=1, max_size=4), st.integers(0, 2**32))
+def test_a_weight_need_not_be_whole(sizes: list[tuple[int, float]], seed: int) -> None:
+    tasks = [Numbers(f"t{i}", size, weight) for i, (size, weight) in enumerate(sizes)]
+    mixture = TaskMixture(tasks, seed)
+    found = Counter(mixture.locate(i) for i in range(len(mixture)))
+    for t, (size, weight) in enumerate(sizes):
+        times = [found[t, i] for i in range(size)]
+        assert sum(times) == round(size * weight)
+        assert max(times) - min(times) <= 1, "no item comes twice more often than another"
 
 
 @given(st.integers(0, 20), st.none() | st.integers(0, 25), st.none() | st.integers(0, 25))

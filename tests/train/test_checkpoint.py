@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from parrotlet import files
 from parrotlet.errors import UserError
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import (
@@ -71,7 +72,8 @@ def test_a_crash_while_saving_leaves_the_one_before(tmp_path, monkeypatch, fails
         if calls == fails_at:
             raise Killed
 
-    monkeypatch.setattr(checkpoints, "_sync", sync)
+    monkeypatch.setattr(files, "sync", sync)
+    monkeypatch.setattr(checkpoints, "sync", sync)
     try:
         save_checkpoint(tmp_path, 6, a_checkpoint(2.0))
     except Killed:
@@ -91,7 +93,7 @@ def test_full_disk_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoints, "_sync", full)
+    monkeypatch.setattr(checkpoints, "sync", full)
     with pytest.raises(UserError, match=r"No space left on device.*step 5 is intact"):
         save_checkpoint(tmp_path, 6, a_checkpoint())
     assert list_checkpoints(tmp_path) == [5]

@@ -1,8 +1,6 @@
 """Real processes, killed and resumed through the command line."""
 
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,6 +8,7 @@ import time
 
 import pytest
 
+from parrotlet.train.verify import first_difference
 from small_run import write_small_run
 
 STEPS = 60
@@ -59,17 +58,22 @@ def kill_after(stage, recipe_file, run, lines):
 
 
 @pytest.mark.slow
-def test_killed_in_every_stage_is_the_same_as_not_killed(tmp_path, recipe_file):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    seed = random.Random(os.environ.get("PYTEST_SEED", "kill"))
-    for stage in ("base", "mid", "sft"):
-        done = train(stage, recipe_file, whole)
-        assert done.returncode == 0, done.stderr
-        steps = len(series(whole, stage))
-        assert kill_after(stage, recipe_file, killed, seed.randrange(2, steps - 2)) == -signal.SIGKILL
-        done = train(stage, recipe_file, killed)
-        assert done.returncode == 0, done.stderr
-        assert series(killed, stage) == series(whole, stage)
+def test_killed_in_every_stage_is_the_same_as_not_killed(recipe_file):
+    """As a user proves it. `tests/kill_points.py --kills 50` kills in the middle of what a training does."""
+    asked = ["verify-resume", "--recipe", str(recipe_file), "--steps", "12", "--kills", "3", "--chance", "1"]
+    done = subprocess.run([sys.executable, "-m", "parrotlet", *asked], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    verdicts = done.stdout.splitlines()
+    assert [verdict.split(":")[0] for verdict in verdicts] == ["base", "mid", "sft"]
+    assert all("12 steps, killed after" in v and "every loss is the same" in v for v in verdicts)
+
+
+def test_a_difference_is_seen(tmp_path):
+    whole = [{"step": step, "loss": 1 / (step + 1), "grad_norm": 1.0, "batch_hash": "a"} for step in range(5)]
+    assert first_difference(whole, list(whole)) is None
+    assert first_difference(whole, whole[:4]) == 4
+    for name, value in (("loss", 0.33333333333333337), ("batch_hash", "b"), ("grad_norm", 2.0)):
+        assert first_difference(whole, [*whole[:2], whole[2] | {name: value}, *whole[3:]]) == 2
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ def test_a_second_epoch_is_announced(tmp_path, recipe):
             told.append(text)
 
     train(prepare(run, STAGES["base"], callbacks=[Listens()]))
-    assert any("the documents begin again (epoch 2)" in text for text in told)
+    assert any("texts.jsonl begins again (epoch 2)" in text for text in told)
 
 
 def test_a_changed_recipe_is_refused_by_its_keys(tmp_path, recipe):
@@ -231,14 +231,34 @@ def test_changed_data_are_refused_with_both_fingerprints(tmp_path, recipe, folde
     run = new_run(tmp_path / "run", recipe)
     with pytest.raises(StoppedByUser):
         train(prepare(run, STAGES["base"], callbacks=[Stops(2, signal.SIGTERM)]))
-    fingerprint = run.load("base").state["data"]
+    source = f"{folder / 'texts.jsonl'}"
+    fingerprint = run.load("base").state["data"][source]
     texts = (folder / "texts.jsonl").read_text()
     try:
         (folder / "texts.jsonl").write_text(texts + '{"text": "one more"}\n')
-        with pytest.raises(UserError, match=rf"fingerprint {fingerprint[:16]} then"):
-            prepare(run, STAGES["base"])
+        with pytest.raises(UserError, match=rf"(?s)texts\.jsonl \({fingerprint[:16]} then.*--accept-data-change"):
+            prepare(Run.open(run.folder), STAGES["base"])
     finally:
         (folder / "texts.jsonl").write_text(texts)
+
+
+@pytest.mark.parametrize(("stage", "file", "step"), [("base", "texts.jsonl", 2), ("mid", "talk.jsonl", 3)])
+def test_accepted_changes_of_the_data_are_told_and_saved(tmp_path, stage, file, step):
+    run = new_run(tmp_path / "run", Recipe.parse(write_small_run(tmp_path), "test"))
+    if stage == "mid":
+        train_stage(run, "base")
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES[stage], callbacks=[Stops(step, signal.SIGTERM)]))
+    lines = (tmp_path / file).read_text().splitlines(keepends=True)
+    (tmp_path / file).write_text("".join(lines[::-1]))
+    with pytest.raises(UserError, match="--accept-data-change"):
+        prepare(Run.open(run.folder), STAGES[stage])
+    train(prepare(Run.open(run.folder), STAGES[stage], accept_data_change=True))
+    (change,) = run.load(stage).state["data_changes"]
+    assert change["step"] == step
+    assert "then" in change["changed"][0]
+    assert [line["step"] for line in run.metrics(stage).read()] == [*range(len(run.metrics(stage).read()))]
+    train(prepare(Run.open(run.folder), STAGES[stage]))  # nothing changed since: no need to accept it again
 
 
 def test_a_checkpoint_of_another_tokenizer_is_refused(tmp_path, recipe, tokenizer):
@@ -314,7 +334,7 @@ def test_what_does_not_fit_into_a_row_is_told_and_saved(tmp_path, recipe, folder
         train(prepare(run, STAGES["mid"], callbacks=[Listens()]))
     finally:
         (folder / "talk.jsonl").write_text(talk)
-    assert told[0] == "custom-json: 1 conversations split, 1 exchanges left out (a row has 64 tokens)"
+    assert told[-1] == "custom-json: 1 conversations split, 1 exchanges left out (a row has 64 tokens)"
     assert run.load("mid").state["cut"] == {"custom-json": {"conversations_split": 1, "exchanges_left_out": 1}}
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "rewind": "rewind",
     "ledger": "ledger",
     "tokens": "tokens",
+    "data": "data",
+    "verify-resume": "verify_resume",
 }
 """Every command, and the module that holds the function of the same name."""
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data import Counts
+from ..data.planned import short
 from ..inspect.ledger import StageLedger
 from ..inspect.ledger import ledger as read_ledger
 from ..inspect.terminal import percent
@@ -58,11 +59,3 @@ def _tokens(planned: int, trained: Counts) -> tuple[str, ...]:
 
 def _or_dash(count: int) -> str:
     return f"{count:,}" if count else "–"
-
-
-def short(tokens: int) -> str:
-    """A number of tokens as people say it: 1,234; 56.7 K; 8.90 M; 11.20 B."""
-    for unit, name, digits in ((1e9, "B", 2), (1e6, "M", 2), (1e4, "K", 1)):
-        if tokens >= unit:
-            return f"{tokens / (1e3 if name == 'K' else unit):.{digits}f} {name}"
-    return f"{tokens:,}"

@@ -19,17 +19,21 @@ from .options import RecipeOptions, program
 from .report import print_conversations, print_table
 
 
-def run(options: Annotated[RecipeOptions, tyro.conf.arg(name="")], audit: bool = True) -> None:
+def run(
+    options: Annotated[RecipeOptions, tyro.conf.arg(name="")], audit: bool = True, accept_data_change: bool = False
+) -> None:
     """Do everything: tokenizer, base, mid, sft, evaluation of every stage, one table.
 
     The same command again goes on where it stopped.
 
     Args:
         audit: Before the first stage, look at a sample of all data for what is wrong with it (parrotlet audit).
+        accept_data_change: Go on though the data changed since the last checkpoint; what changed is told and saved.
     """
     opened = options.open_run()
     with opened.lock(), resumable(opened, "run"):
-        results = run_pipeline(opened, audited) if audit else run_pipeline(opened)
+        check = audited if audit else None
+        results = run_pipeline(opened, check, accept_data_change=accept_data_change)
     print_table(results)
     print_conversations(opened)
     print(f"\nTalk to it:  {program()} chat --run {opened.folder}")

@@ -15,11 +15,13 @@ def train(
     stage: tyro.conf.Positional[Literal["tokenizer", "base", "mid", "sft"]],
     options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
     start: Annotated[str | None, tyro.conf.arg(name="from", metavar="STAGE[@STEP]")] = None,
+    accept_data_change: bool = False,
 ) -> None:
     """Train the tokenizer or one stage; what is unfinished goes on where it stopped.
 
     Args:
         stage: What to train. Base trains the tokenizer first if the run has none.
+        accept_data_change: Go on though the data changed since the last checkpoint; what changed is told and saved.
         start: Checkpoint to begin from, such as base@5000. Default: the last one of the stage before.
     """
     opened = options.open_run()
@@ -27,5 +29,5 @@ def train(
         if stage in ("tokenizer", "base"):
             train_tokenizer(opened)
         if stage != "tokenizer":
-            train_stage(opened, stage, start)
+            train_stage(opened, stage, start, accept_data_change=accept_data_change)
     print(f"{stage} is trained; it lies in {opened.folder / stage}")

@@ -1,145 +1,50 @@
-"""Documents: raw texts in parquet, jsonl or txt files, numbered and read at random.
+"""Documents: raw texts in files, numbered over all of them and read at random.
 
-Files are cut into blocks (a row group, or some hundred lines), the unit that is read and kept in memory.
+Files are opened in groups of a few, in the order of their names, when the first document of a group is asked for: so
+training on a source of many files that have to be fetched begins when the first ones are there.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
-import itertools
-import json
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import UserError
+from ..files import sha256
+from .text_files import Progress, TextFile, open_texts
 
-LINES_A_BLOCK = 512
-CHARACTERS_A_TXT_DOCUMENT = 10_000
-BLOCKS_KEPT = 8
-
-
-class DocumentFile(Protocol):
-    """A file of documents, in blocks of known sizes."""
-
-    path: Path
-    block_sizes: list[int]
-
-    def read_block(self, block: int) -> list[str]:
-        """The documents of a block."""
-        ...
+FILES_A_GROUP = 8
+BYTES_CHECKED = 100_000_000
+"""How much of a source of parquet files is read beforehand, to find what is wrong with it: a second's worth."""
+SAMPLED_PLACES = 16
+BYTES_KEPT = 1 << 29
+"""How much text is kept in memory. Streams get ahead of each other: they need blocks some way apart."""
 
 
-class ParquetFile:
-    """A parquet file with a text column; a row group is a block."""
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A file of a source, wherever it is."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self.path, self.text = path, text
-        try:
-            with pq.ParquetFile(path) as file:
-                names = file.schema_arrow.names
-                meta = file.metadata
-                self.block_sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path}: not a readable parquet file ({_first_line(error)})") from None
-        if text not in names:
-            raise UserError(f"{path}: no column {text!r}; there are {', '.join(names)}. Name the right one as `text`")
+    name: str
+    fetch: Callable[[], Path]
+    """Brings it here if need be."""
+    identity: Callable[[], str]
+    """Changes when its content does; known without fetching it."""
+    remote: bool = False
+    """Whether fetching takes its time."""
 
-    def read_block(self, block: int) -> list[str]:
-        """The texts of row group `block`."""
-        try:
-            with pq.ParquetFile(self.path) as file:
-                column = file.read_row_group(block, columns=[self.text]).column(0)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{self.path}: row group {block} can't be read ({_first_line(error)})") from None
-        texts = column.to_pylist()
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                row = sum(self.block_sizes[:block]) + i
-                raise UserError(f"{self.path}, row {row}: the column {self.text!r} holds {text!r}, expected a text")
-        return texts
-
-
-class JsonlFile:
-    """A file with one JSON object a line, each with a text field; some hundred lines are a block."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path, self.text = path, text
-        self.block_sizes: list[int] = []
-        self._starts: list[tuple[int, int]] = []  # byte offset and line number of each block
-        offset = 0
-        with path.open("rb") as file:
-            for number, line in enumerate(file):
-                if number % LINES_A_BLOCK == 0:
-                    self._starts.append((offset, number))
-                    self.block_sizes.append(0)
-                self.block_sizes[-1] += bool(line.strip())
-                offset += len(line)
-
-    def read_block(self, block: int) -> list[str]:
-        """The texts of the lines of `block`; blank lines are passed over."""
-        offset, first = self._starts[block]
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            lines = list(itertools.islice(file, LINES_A_BLOCK))
-        return [self._parse(line, first + i + 1) for i, line in enumerate(lines) if line.strip()]
-
-    def _parse(self, line: bytes, number: int) -> str:
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{self.path}, line {number}: not JSON ({error})") from None
-        if not isinstance(value, dict) or not isinstance(value.get(self.text), str):
-            raise UserError(
-                f'{self.path}, line {number}: expected {{"{self.text}": "…"}}, found {line[:80]!r}. '
-                "Name the field that holds the text as `text`"
-            )
-        return value[self.text]
-
-
-class TxtFile:
-    """A text file: paragraphs (between blank lines) gathered into documents of about 10,000 characters."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.block_sizes = [len(self.read_block(0))]
-
-    def read_block(self, block: int) -> list[str]:
-        """All documents of the file, which is one block."""
-        assert block == 0
-        try:
-            text = self.path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{self.path}: byte {error.start} is not UTF-8; convert the file (iconv -t utf-8)"
-            ) from None
-        documents, size = [[]], 0
-        for paragraph in text.split("\n\n"):
-            if size > CHARACTERS_A_TXT_DOCUMENT:
-                documents.append([])
-                size = 0
-            documents[-1].append(paragraph)
-            size += len(paragraph)
-        joined = ("\n\n".join(paragraphs).strip("\n") for paragraphs in documents)
-        return [document for document in joined if document]
-
-
-def open_file(path: Path, text: str) -> DocumentFile:
-    """Open a file of documents by its ending; `text` names the column or field that holds the text."""
-    match path.suffix:
-        case ".parquet":
-            return ParquetFile(path, text)
-        case ".jsonl":
-            return JsonlFile(path, text)
-        case ".txt" | ".md":
-            return TxtFile(path)
-    raise UserError(f"{path}: documents are read from .parquet, .jsonl, .txt and .md files")
+    @classmethod
+    def local(cls, path: Path) -> SourceFile:
+        """A file on this machine."""
+        return cls(name=str(path), fetch=lambda: path, identity=functools.partial(sha256, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,36 +59,70 @@ class Block:
 
 
 class Documents:
-    """The documents of some files, numbered from 0. Keeps the last few blocks read in memory."""
+    """The documents of some files, numbered from 0. Keeps what was read last in memory, up to `BYTES_KEPT`.
 
-    def __init__(self, name: str, paths: Sequence[Path], text: str = "text") -> None:
-        self.name = name
-        self.files = [open_file(path, text) for path in paths]
+    Files that are here are opened and brought into parquet at once, and checked (parquet only up to `BYTES_CHECKED`);
+    remote ones are opened group by group, when they are needed, and the next group is fetched meanwhile.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path | SourceFile],
+        text: str = "text",
+        on_progress: Progress = lambda done, of: None,
+    ) -> None:
+        self.name, self.text = name, text
+        self.sources = [SourceFile.local(file) if isinstance(file, Path) else file for file in files]
+        self.files: list[TextFile] = []
+        """Those that are open."""
         self.blocks: list[Block] = []
-        first = 0
-        for f, file in enumerate(self.files):
-            for number, size in enumerate(file.block_sizes):
-                if size:
-                    self.blocks.append(Block(f, number, first, size))
-                    first += size
-        self._length = first
-        self._firsts = [block.first for block in self.blocks]
-        self._cache: OrderedDict[int, list[str]] = OrderedDict()
-        if not first:
-            raise UserError(f"{name}: no documents in {', '.join(str(p) for p in paths) or 'no files'}")
+        self.groups: list[range] = []
+        """The blocks of each group of files that is open."""
+        self.known = 0
+        """Documents in the files that are open."""
+        self._on_progress = on_progress
+        self._firsts: list[int] = []
+        self._group_firsts: list[int] = []
+        self._cache: OrderedDict[int, pa.LargeStringArray] = OrderedDict()
+        self._fetched_ahead = 0
+        self._looked_at = 0
+        self.remote = any(source.remote for source in self.sources)
+        while not (self.complete or (self.remote and self.known)):
+            self.open_group()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files are open."""
+        return len(self.files) == len(self.sources) and bool(self.known)
 
     def __len__(self) -> int:
-        return self._length
+        while not self.complete:
+            self.open_group()
+        return self.known
 
     def __getitem__(self, index: int) -> str:
+        self.locate(index)
         block = bisect.bisect_right(self._firsts, index) - 1
-        return self.read_block(block)[index - self._firsts[block]]
+        return self.read_block(block)[index - self._firsts[block]].as_py()
 
     def __iter__(self) -> Iterator[str]:
-        for block in range(len(self.blocks)):
-            yield from self.read_block(block)
+        for index in range(len(self)):
+            yield self[index]
 
-    def read_block(self, block: int) -> list[str]:
+    def locate(self, number: int) -> tuple[int, int]:
+        """Of number `number` of the documents of all epochs: which epoch, and which document. Opens what it takes."""
+        while number >= self.known and not self.complete:
+            self.open_group()
+        if self.remote and not self.complete and number >= (self._group_firsts[-1] + self.known) // 2:
+            self._fetch_ahead()
+        return divmod(number, self.known) if self.complete else (0, number)
+
+    def group_of(self, index: int) -> int:
+        """Which group of files a document is in."""
+        return bisect.bisect_right(self._group_firsts, index) - 1
+
+    def read_block(self, block: int) -> pa.LargeStringArray:
         """The documents of block number `block`."""
         if block in self._cache:
             self._cache.move_to_end(block)
@@ -191,25 +130,61 @@ class Documents:
         place = self.blocks[block]
         texts = self.files[place.file].read_block(place.number)
         self._cache[block] = texts
-        if len(self._cache) > BLOCKS_KEPT:
+        while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > BYTES_KEPT:
             self._cache.popitem(last=False)
         return texts
 
     def where(self, index: int) -> str:
         """File and row of a document, for messages."""
+        self.locate(index)
         block = self.blocks[bisect.bisect_right(self._firsts, index) - 1]
         file = self.files[block.file]
-        row = sum(file.block_sizes[: block.number]) + index - block.first
-        return f"{file.path.name}, document {row}"
+        return file.where(sum(file.block_sizes[: block.number]) + index - block.first)
 
-    @property
+    def sample(self) -> list[str]:
+        """Some documents from `SAMPLED_PLACES` places, evenly spread over the files that are open."""
+        starts = [self.known * place // SAMPLED_PLACES for place in range(SAMPLED_PLACES)]
+        return [self[i] for i in sorted({min(s + j, self.known - 1) for s in starts for j in range(SAMPLED_PLACES)})]
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Changes when the files' names or content do."""
         digest = hashlib.sha256()
-        for file in self.files:
-            with file.path.open("rb") as handle:
-                digest.update(f"{file.path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+        for source in self.sources:
+            digest.update(f"{Path(source.name).name}:{source.identity()}\n".encode())
         return digest.hexdigest()
+
+    def _next_group(self) -> list[SourceFile]:
+        return self.sources[len(self.files) : len(self.files) + FILES_A_GROUP]
+
+    def open_group(self) -> None:
+        """Open the next files, fetching them if need be."""
+        first_block, first = len(self.blocks), self.known
+        for source in self._next_group():
+            self._open(source)
+        if self.known > first:
+            self.groups.append(range(first_block, len(self.blocks)))
+            self._group_firsts.append(first)
+        elif not self.known and len(self.files) == len(self.sources):
+            named = ", ".join(source.name for source in self.sources) or "no files"
+            raise UserError(f"{self.name}: no documents in {named}")
+
+    def _open(self, source: SourceFile) -> None:
+        file = open_texts(source.fetch(), self.text, source.name, self._on_progress)
+        if not self.remote and self._looked_at < BYTES_CHECKED:
+            file.check(self._on_progress)
+            self._looked_at += file.path.stat().st_size
+        for number, size in enumerate(file.block_sizes):
+            if size:
+                self.blocks.append(Block(len(self.files), number, self.known, size))
+                self._firsts.append(self.known)
+                self.known += size
+        self.files.append(file)
+
+    def _fetch_ahead(self) -> None:
+        if self._fetched_ahead < len(self.files):
+            self._fetched_ahead = len(self.files)
+            threading.Thread(target=_fetch, args=(self._next_group(),), name="fetch ahead", daemon=True).start()
 
 
 def held_out(text: str, share: float) -> bool:
@@ -218,5 +193,10 @@ def held_out(text: str, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _fetch(files: Sequence[SourceFile]) -> None:
+    """Bring files here. What goes wrong is left to those who need them: it happens again there."""
+    for file in files:
+        try:
+            file.fetch()
+        except UserError:
+            return

@@ -7,7 +7,6 @@ left out, because one alone was too long, is counted a task.
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,15 @@ import numpy as np
 
 from ..chat import Rendering, split_to_fit
 from ..errors import UserError
+from ..files import written_aside
 from ..tasks import TaskMixture
 from ..tokenizer import Tokenizer
 from .batch import NOT_SUPERVISED, PADDING, Attends, Batch, Row, Source, Supervision, cut, next_token_targets
 from .order import Cuts, State
+from .planned import Planned
 
+PIECES_VERSION = 2
+"""Raise it whenever the same conversations would be measured otherwise."""
 OPEN_ROWS = 512
 """How many rows are kept open while packing: more fill better and mix less."""
 
@@ -32,6 +35,8 @@ class Pieces:
     item: np.ndarray
     part: np.ndarray
     length: np.ndarray
+    answered: np.ndarray
+    """(P,) how many of its tokens the assistant is expected to produce."""
     split: np.ndarray
     """(N,) number of parts that each item of the mixture became; 0: nothing of it fits."""
     left_out: np.ndarray
@@ -39,22 +44,14 @@ class Pieces:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        aside = path.with_name(f"{path.stem}.{os.getpid()}.aside.npz")
-        np.savez(
-            aside,
-            item=self.item,
-            part=self.part,
-            length=self.length,
-            split=self.split,
-            left_out=self.left_out,
-        )
-        aside.replace(path)
+        with written_aside(path) as aside, aside.open("wb") as file:
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Pieces:
         """Read what `save` wrote."""
         with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in ("item", "part", "length", "split", "left_out")})
+            return cls(**arrays)
 
 
 def measure_pieces(
@@ -64,24 +61,20 @@ def measure_pieces(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pieces:
     """Render every conversation of the mixture to learn the lengths of its parts."""
-    item: list[int] = []
-    part: list[int] = []
-    length: list[int] = []
+    found: list[tuple[int, int, int, int]] = []
     split = np.zeros(len(mixture), dtype=np.int64)
     left_out = np.zeros(len(mixture), dtype=np.int64)
     for i in range(len(mixture)):
         parts, left_out[i] = split_to_fit(mixture[i], tokenizer, max_tokens)
         split[i] = len(parts)
-        item += [i] * len(parts)
-        part += range(len(parts))
-        length += (len(part.rendering) for part in parts)
+        found += ((i, p, len(part.rendering), sum(part.rendering.mask)) for p, part in enumerate(parts))
         on_progress(i + 1, len(mixture))
-    if not item:
+    if not found:
         raise UserError(
             f"none of the {len(mixture)} conversations fits into a row of {max_tokens} tokens; raise model.sequence_len"
         )
-    as_array = (np.array(values, dtype=np.int64) for values in (item, part, length))
-    return Pieces(**dict(zip(("item", "part", "length"), as_array, strict=True)), split=split, left_out=left_out)
+    item, part, length, answered = np.array(found, dtype=np.int64).T
+    return Pieces(item=item, part=part, length=length, answered=answered, split=split, left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -92,6 +85,10 @@ class RowPlan:
     """The pieces of each row, in order."""
     step_starts: list[int]
     """First row of each step, and the number of rows at the end."""
+    epoch_starts: list[int]
+    """First row of each epoch."""
+    rows_per_step: int | None = None
+    """None: a step is so many conversations, in as few rows as they need."""
 
     @property
     def steps(self) -> int:
@@ -136,8 +133,9 @@ def plan_rows(
     they need. The last step of the last epoch holds what remains.
     """
     rows: list[list[int]] = []
-    step_starts = [0]
+    step_starts, epoch_starts = [0], []
     for epoch in range(epochs):
+        epoch_starts.append(len(rows))
         rng = np.random.default_rng([seed, epoch])
         pieces = rng.permutation(len(lengths)).tolist()
         if conversations_per_step is None:
@@ -150,7 +148,7 @@ def plan_rows(
             step_starts.append(len(rows))
     if rows_per_step is not None:
         step_starts = [*range(0, len(rows), rows_per_step), len(rows)]
-    return RowPlan(rows, step_starts)
+    return RowPlan(rows, step_starts, epoch_starts, rows_per_step)
 
 
 def _pack(pieces: Sequence[int], lengths: np.ndarray, row_length: int, open_rows: int) -> list[list[int]]:
@@ -195,6 +193,34 @@ class PlanOrder:
     def start(self) -> State:
         """Before the first step."""
         return {"step": 0, "row": 0}
+
+    def epochs(self, state: State) -> dict[str, int]:
+        """How many times all conversations have been gone through."""
+        first_row = self.plan.step_starts[min(state["step"], self.plan.steps)]
+        return {"the conversations": bisect.bisect_right(self.plan.epoch_starts, first_row) - 1}
+
+    def planned(self, steps: int) -> list[Planned]:
+        """What each task gives to the whole plan, counted."""
+        pieces, epochs = self.pieces, len(self.plan.epoch_starts)
+        task = np.array([self.mixture.locate(i)[0] for i in range(len(self.mixture))])
+        of_piece = task[pieces.item]
+        targets = pieces.answered if self.supervision == "assistant" else pieces.length - 1
+        sums = [
+            np.bincount(of_piece, weights, len(self.mixture.tasks)) * epochs for weights in (pieces.length, targets)
+        ]
+        conversations = np.bincount(task[pieces.split > 0], minlength=len(self.mixture.tasks)) * epochs
+        return [
+            Planned(each.name, int(conversations[t]), int(sums[0][t]), int(sums[1][t]), each.repeat * epochs)
+            for t, each in enumerate(self.mixture.tasks)
+        ]
+
+    @property
+    def filling(self) -> str:
+        """The share of the positions that hold a token."""
+        rows, epochs = len(self.plan.rows), len(self.plan.epoch_starts)
+        used = int(self.pieces.length.sum()) * epochs / (rows * self.length)
+        why = "; the last row of a step is left as it is" if self.plan.rows_per_step is None else ""
+        return f"{rows:,} rows of {self.length}: {100 * used:.1f} % of the positions used{why}"
 
     def batches(self, state: State) -> Iterator[tuple[Batch, State]]:
         """The batches from step `state["step"]` to the end of the plan."""

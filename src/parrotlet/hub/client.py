@@ -7,12 +7,20 @@ imported where it is needed: that takes a third of a second, and most commands n
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..files import sha256
+
+if TYPE_CHECKING:
+    from huggingface_hub import RepoFile
 
 
 def endpoint() -> str:
@@ -27,25 +35,60 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def list_files(repo: str, pattern: str) -> list[str]:
-    """Paths of the files in a dataset; offline, of those that are cached. `pattern`: which are needed."""
-    from huggingface_hub import HfApi
+def list_files(repo: str, pattern: str) -> dict[str, str]:
+    """Paths of the files in a dataset, each with the hash of its content; offline, of those that are cached.
+
+    `pattern`: which are needed.
+    """
+    from huggingface_hub import HfApi, RepoFile
 
     api = HfApi(endpoint=endpoint())
     with _user_errors(repo, pattern):
         if not offline():
-            return api.list_repo_files(repo, repo_type="dataset")
+            tree = api.list_repo_tree(repo, repo_type="dataset", recursive=True)
+            return {file.path: _hash_of(file) for file in tree if isinstance(file, RepoFile)}
         cached = Path(api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True))
-        return [file.relative_to(cached).as_posix() for file in cached.rglob("*") if file.is_file()]
+        files = [file for file in cached.rglob("*") if file.is_file()]
+        return {file.relative_to(cached).as_posix(): _stored_hash(file) or sha256(file) for file in files}
 
 
 def download(repo: str, path: str) -> Path:
-    """The cached copy of a file of a dataset, fetched if there is none or the file has changed."""
+    """The cached copy of a file of a dataset, fetched if there is none or the file has changed.
+
+    Its content is checked against the hash that the Hub names it by.
+    """
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint())
     with _user_errors(repo, path):
-        return Path(api.hf_hub_download(repo, path, repo_type="dataset", local_files_only=offline()))
+        file = Path(api.hf_hub_download(repo, path, repo_type="dataset", local_files_only=offline()))
+        _check_content(file, f"dataset {repo}: {path} from {endpoint()}")
+    return file
+
+
+def _hash_of(file: RepoFile) -> str:
+    """SHA-256 of a large file; of a small one, the SHA-1 that git knows it by. The cache calls files so, too."""
+    return file.lfs.sha256 if file.lfs else file.blob_id
+
+
+def _check_content(file: Path, what: str) -> None:
+    """Raise `UserError`, after removing the file, if the cache calls it by another hash than its content has."""
+    expected = _stored_hash(file)
+    if expected is None:  # a mirror that names files otherwise, or a cache without links: nothing to check against
+        return
+    found = sha256(file.resolve())
+    if len(expected) == 40:
+        content = file.read_bytes()
+        found = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()
+    if found != expected:
+        file.resolve().unlink()
+        raise UserError(f"{what} is damaged: its hash is {found}, not {expected}. It is removed; get it again")
+
+
+def _stored_hash(file: Path) -> str | None:
+    """The hash that the cache calls a file by, if it does."""
+    name = file.resolve().name
+    return name if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else None
 
 
 @contextlib.contextmanager
@@ -57,6 +100,8 @@ def _user_errors(repo: str, path: str) -> Iterator[None]:
     http_error: type[Exception] = errors.HTTPError
     try:
         yield
+    except UserError:
+        raise
     except errors.HFValidationError as error:
         raise UserError(f"{repo!r} is not the id of a dataset, ORG/NAME: {error}") from None
     except errors.GatedRepoError:
@@ -78,6 +123,10 @@ def _user_errors(repo: str, path: str) -> Iterator[None]:
 
 
 def _out_of_reach(repo: str, path: str, reason: object) -> str:
+    if isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT):
+        from huggingface_hub import constants
+
+        return f"dataset {repo}: no room for {path} in {constants.HF_HUB_CACHE}; make room, or set HF_HOME elsewhere"
     if offline():
         return (
             f"dataset {repo}: {path} is not in the cache, or not all of it, and HF_HUB_OFFLINE is set; "

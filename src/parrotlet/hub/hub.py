@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from . import client
+
+T = TypeVar("T")
 
 WORLD_PREFIX = "parrotlet/"
 """Datasets that this project generates itself have ids that start so."""
@@ -27,6 +30,13 @@ class Hub:
     names a mirror and `HF_HUB_OFFLINE=1` keeps to what is cached."""
     world: Path | None = None
     """A folder of the same layout for the datasets of `parrotlet/`, wherever the others come from."""
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` makes of the files, made the first time and kept: tasks that read the same share it."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def dataset_files(self, repo: str, pattern: str) -> list[str]:
         """Paths in the dataset `repo` that match the glob `pattern`, sorted; at least one.
@@ -42,6 +52,14 @@ class Hub:
             raise UserError(f"dataset {repo} at {where}: no file matches {pattern!r}; {_some_of(paths)}")
         _check_all_there(matching, f"dataset {repo} at {where}")
         return matching
+
+    def identities(self, repo: str, pattern: str) -> dict[str, str]:
+        """The paths of a remote dataset, each with a hash of its content, known without downloading it."""
+        return client.list_files(repo, pattern)
+
+    def is_remote(self, repo: str) -> bool:
+        """Whether the files of a dataset have to be downloaded."""
+        return self._folder(repo) is None
 
     def dataset_file(self, repo: str, path: str) -> Path:
         """The local copy of a file of a dataset, downloaded if need be; `UserError` if it can't be had."""

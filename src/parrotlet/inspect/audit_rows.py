@@ -97,12 +97,12 @@ class _RowAudit:
 
 
 def planned_tokens(order: Order) -> dict[str, int]:
-    """Tokens of every task in one epoch of a row plan; empty for documents."""
+    """Tokens of every task in a row plan; empty for documents."""
     if not isinstance(order, PlanOrder):
         return {}
     found: dict[str, int] = defaultdict(int)
-    for item, length in zip(order.pieces.item.tolist(), order.pieces.length.tolist(), strict=True):
-        found[order.mixture.tasks[order.mixture.locate(item)[0]].name] += length
+    for each in order.planned(0):
+        found[each.name] += each.tokens
     return dict(found)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ..chat import Conversation
-from ..data import Documents
+from ..data import Documents, TextSource
 from ..errors import UserError
 from ..recipe import Recipe
 from ..stages import STAGES, Stage
@@ -114,15 +114,15 @@ def _digest(conversation: Conversation, prompt: bool = False) -> bytes:
 def audit_documents(recipe: Recipe, *, full: bool) -> list[Finding]:
     """Look at the documents of base training, and whether validation documents are among them."""
     name = STAGES["base"].name
-    documents, keep = Sources(recipe).documents(validation=False)
-    places, trained = Places(), set()
-    for index in _spread(len(documents), full):
-        text = documents[index]
+    sources, places, trained = Sources(recipe), Places(), set()
+    for documents, index, text in _looked_at(sources.training_texts, full):
         if len(BAD_CHARACTERS.findall(text)) > BAD_CHARACTERS_BOUND * len(text):
             places.add(documents.where(index))
-        if keep(text):
-            trained.add(_text_digest(text))
-    held_out = _held_out_documents(*Sources(recipe).documents(validation=True), trained, full)
+        trained.add(_text_digest(text))
+    held_out = Places()
+    for documents, index, text in _looked_at(sources.validation_texts, full):
+        if _text_digest(text) in trained:
+            held_out.add(documents.where(index))
     what = f"documents full of characters that a wrong encoding leaves: {places.count}"
     leaks = f"validation documents that are trained on: {held_out.count}"
     return [
@@ -131,12 +131,12 @@ def audit_documents(recipe: Recipe, *, full: bool) -> list[Finding]:
     ]
 
 
-def _held_out_documents(documents: Documents, keep: Callable[[str], bool], trained: set[bytes], full: bool) -> Places:
-    places = Places()
-    for index in _spread(len(documents), full):
-        if keep(text := documents[index]) and _text_digest(text) in trained:
-            places.add(documents.where(index))
-    return places
+def _looked_at(sources: Iterable[TextSource], full: bool) -> Iterator[tuple[Documents, int, str]]:
+    """The documents that are kept for this purpose, of all of them or of some of every source."""
+    for source in sources:
+        for index in _spread(len(source.documents), full):
+            if source.keep(text := source.documents[index]):
+                yield source.documents, index, text
 
 
 def _spread(size: int, full: bool) -> Iterable[int]:

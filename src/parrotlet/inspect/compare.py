@@ -75,7 +75,8 @@ def configured(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
 def _data(material: Material, stage: Stage) -> Iterator[str]:
     order = material.order(stage)
     if isinstance(order, StreamOrder):
-        yield f"{len(order.documents):,} documents of {order.documents.name}"
+        for source in order.sources:
+            yield f"{len(source.documents):,} documents of {source.documents.name}"
         return
     assert isinstance(order, PlanOrder)
     yield f"{len(order.mixture):,} conversations:"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..data import NOTHING, Counts, Order, PlanOrder, StreamOrder
-from ..recipe import StageSettings
+from ..data import NOTHING, Counts, Planned
+from ..data.order import Cuts
 from ..stages import STAGES, Stage
 from ..train import Run
-from .audit_rows import planned_tokens
 from .material import Material
 
 
@@ -19,6 +18,8 @@ class Entry:
     source: str
     planned: int
     """Tokens, over all epochs."""
+    planned_supervised: int
+    """Of them, those that are trained to be produced."""
     trained: Counts
     epochs: float
     """How many times its items have been begun, on average."""
@@ -58,49 +59,36 @@ def ledger(run: Run) -> list[StageLedger]:
 
 
 def _stage_ledger(material: Material, run: Run, stage: Stage) -> StageLedger:
-    order, settings = material.order(stage), run.recipe.stage(stage.name)
+    order, steps = material.order(stage), material.steps(stage)
     lines = run.metrics(stage.name).read()
     trained: dict[str, Counts] = {}
     for line in lines:
         for name, counts in line.get("sources", {}).items():
             trained[name] = trained.get(name, NOTHING) + Counts(*counts)
-    steps = material.steps(stage)
-    planned = _planned(order, settings, steps)
+    planned: dict[str, list[Planned]] = {}
+    for each in order.planned(steps):
+        planned.setdefault(each.name, []).append(each)
     return StageLedger(
         stage=stage.name,
         steps=steps,
         done=len(lines),
         unlogged=sum("sources" not in line for line in lines),
         entries=[
-            _entry(name, planned.get(name, 0), trained.get(name, NOTHING), order, settings)
+            _entry(name, planned.get(name, []), trained.get(name, NOTHING), order.cut.get(name, {}))
             for name in {**planned, **trained}
         ],
     )
 
 
-def _entry(name: str, planned: int, trained: Counts, order: Order, settings: StageSettings) -> Entry:
-    cuts = order.cut.get(name, {})
+def _entry(name: str, planned: list[Planned], trained: Counts, cuts: Cuts) -> Entry:
+    """Tasks that share a name are one entry."""
+    items = sum(each.documents / each.epochs for each in planned if each.documents and each.epochs)
     return Entry(
         source=name,
-        planned=planned,
+        planned=sum(each.tokens for each in planned),
+        planned_supervised=sum(each.supervised for each in planned),
         trained=trained,
-        epochs=trained.items / max(_items(name, order, settings), 1),
+        epochs=trained.items / max(items, 1),
         split=cuts.get("conversations_split", 0),
         left_out=cuts.get("exchanges_left_out", 0),
     )
-
-
-def _planned(order: Order, settings: StageSettings, steps: int) -> dict[str, int]:
-    if isinstance(order, StreamOrder):
-        return {order.documents.name: steps * order.rows_per_step * order.length}
-    return {name: tokens * settings.epochs for name, tokens in planned_tokens(order).items()}
-
-
-def _items(name: str, order: Order, settings: StageSettings) -> float:
-    """Items of a source, each counted once; of documents without those held out, which is known on average only."""
-    if isinstance(order, PlanOrder):
-        return sum(len(task) for task in order.mixture.tasks if task.name == name)
-    assert isinstance(order, StreamOrder)
-    assert settings.documents
-    kept = 1.0 if settings.documents.validation else 1 - settings.documents.holdout
-    return len(order.documents) * kept

@@ -97,7 +97,7 @@ class Material:
         """File and row that a segment comes from."""
         order = self.order(stage)
         if isinstance(order, StreamOrder):
-            return order.documents.where(source.index)
+            return next(s.documents for s in order.sources if s.documents.name == source.dataset).where(source.index)
         assert isinstance(order, PlanOrder)
         named = (task for task in order.mixture.tasks if (task.name, task.dataset) == (source.task, source.dataset))
         return next(task for task in named if source.index < len(task)).where(source.index)

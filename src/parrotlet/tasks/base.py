@@ -29,8 +29,8 @@ class Task(ABC):
     split: Split
     kind: Kind | None = None
     """How it is evaluated: by the letter chosen or by what the model writes. None: it is only trained on."""
-    repeat: int = 1
-    """How many times a mixture holds each item."""
+    repeat: float = 1
+    """How many times a mixture holds each item, on average."""
 
     @property
     @abstractmethod

@@ -10,6 +10,8 @@ from ..errors import UserError
 from .judge import same_letter
 from .rows import RowTask
 
+QUESTION = "Multiple Choice question: "
+
 
 class ChoiceTask(RowTask):
     """Questions that are answered with a letter."""
@@ -36,6 +38,11 @@ def ask(question: str, choices: Sequence[str], right: int, subject: str | None, 
         raise UserError(f"{where}: answer number {right} of {len(choices)} choices")
     letters = tuple(string.ascii_uppercase[: len(choices)])
     lines = "".join(f"- {choice}={letter}\n" for choice, letter in zip(choices, letters, strict=True))
-    prompt = f"Multiple Choice question: {question}\n{lines}\nRespond only with the letter of the correct answer."
+    prompt = f"{QUESTION}{question}\n{lines}\nRespond only with the letter of the correct answer."
     messages = (Message("user", prompt), Message("assistant", letters[right]))
     return Conversation(messages, letters=letters, subject=subject)
+
+
+def question_of(conversation: Conversation) -> str:
+    """What `ask` was given to ask, without choices and way of asking."""
+    return conversation.messages[0].text.removeprefix(QUESTION).split("\n- ")[0]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..chat import Conversation
 from ..errors import UserError
+from ..files import parse_json_line, read_lines
 from ..hub import Hub
 from .base import Task
-from .rows import Rows, RowTask
-from .select import EVERY, hold_out
+from .rows import HELD_OUT, Rows, RowTask
+from .select import hold_out
 from .spec import TaskSpec
+
+EXPECTED = 'one list of messages like [{"role": "user", "content": "…"}, …]'
 
 
 class CustomJson(RowTask):
@@ -20,45 +22,33 @@ class CustomJson(RowTask):
 
     def convert(self, row: Any, where: str) -> Conversation:
         """The messages as they stand."""
-        messages = row.get("messages") if isinstance(row, dict) else row
-        conversation = Conversation.from_messages(messages, where)
+        conversation = Conversation.from_messages(_messages(row), where)
         conversation.check_trainable(where)
         return conversation
 
 
 class JsonLines(Rows):
-    """The lines of a file, one JSON value each; blank lines are passed over. Lines are counted from 1."""
+    """The lines of a file (.jsonl, .jsonl.gz, .jsonl.zst), one JSON value each; blank ones are passed over.
+
+    Kept in memory as they are and parsed when asked for. Lines are counted from 1.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.paths = path, (path,)
-        self._offsets: list[int] = []
-        self.numbers: list[int] = []
+        read = list(read_lines(path, path))
+        self.numbers = [number for number, _ in read]
         """The number of each line."""
-        offset = 0
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        self._offsets.append(offset)
-                        self.numbers.append(number)
-                    offset += len(line)
-        except OSError as error:
-            raise UserError(f"{path}: can't be read ({error.strerror}); check the path") from None
+        self._lines = [line for _, line in read]
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._lines)
 
     def __getitem__(self, index: int) -> Any:
-        with self.path.open("rb") as file:
-            file.seek(self._offsets[index])
-            line = file.readline()
-        try:
-            return json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{self.where(index)}: not JSON ({error}); each line must be one list of messages like "
-                '[{"role": "user", "content": "…"}, …]'
-            ) from None
+        return parse_json_line(self.path, self.numbers[index], self._lines[index], EXPECTED)
+
+    def content(self, index: int) -> object:
+        """The messages, whatever else the line holds."""
+        return _messages(self[index])
 
     def where(self, index: int) -> str:
         """Such as "chat.jsonl, line 3"."""
@@ -70,15 +60,24 @@ def load(spec: TaskSpec, hub: Hub) -> Task:
     assert spec.dataset is not None, "a spec of custom-json names its file"
     if spec.split == "test":
         raise UserError(f"{spec.dataset}: a file of your own has no test split; use train or validation")
-    lines = JsonLines(Path(spec.dataset))
-    task = CustomJson(spec.task, spec.dataset, spec.split, lines)
-    _check(task, lines)
-    if spec.split == "validation" and len(task) < EVERY:
+    lines = hub.once(spec.dataset, lambda: _checked(Path(spec.dataset or "")))
+    task = hold_out(CustomJson(spec.task, spec.dataset, spec.split, lines), spec.split)
+    if len(lines) and not len(task):
         raise UserError(
-            f"{spec.dataset}: {len(task)} conversations, and validation holds out every {EVERY}th: "
-            f"it takes a file of {EVERY} or more"
+            f"{spec.dataset}: none of its {len(lines)} conversations is for {spec.split}: a hash of the content holds "
+            f"about one in {HELD_OUT} out for validation. Add conversations"
         )
-    return hold_out(task, spec.split)
+    return task
+
+
+def _checked(path: Path) -> JsonLines:
+    lines = JsonLines(path)
+    _check(CustomJson("custom-json", str(path), "train", lines), lines)
+    return lines
+
+
+def _messages(row: Any) -> Any:
+    return row.get("messages") if isinstance(row, dict) else row
 
 
 def _check(task: CustomJson, lines: JsonLines) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -58,13 +59,17 @@ class TaskSequence(_Joined):
 
 
 class TaskMixture(_Joined):
-    """The items of some tasks, shuffled together by `seed`; those of a task with `repeat` = n, n times."""
+    """The items of some tasks, shuffled together by `seed`; those of a task with `repeat` = n, n times.
+
+    Where n is not whole, the seed draws which of the items come once more.
+    """
 
     def __init__(self, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(tasks)
         self.seed = seed
-        self._starts = _starts([len(task) * task.repeat for task in self.tasks])
+        self._starts = _starts([round(len(task) * task.repeat) for task in self.tasks])
         self._order = np.random.Generator(np.random.PCG64(seed)).permutation(int(self._starts[-1]))
+        self._drawn = functools.cache(self._draw)
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +82,12 @@ class TaskMixture(_Joined):
     def locate(self, index: int) -> tuple[int, int]:
         """Which task (its place in `tasks`) and which of its items number `index` is."""
         task, place = _locate(self._starts, int(self._order[index]))
-        return task, place % len(self.tasks[task])
+        passes, item = divmod(place, len(self.tasks[task]))
+        return task, item if passes < int(self.tasks[task].repeat) else int(self._drawn(task)[item])
+
+    def _draw(self, task: int) -> np.ndarray:
+        """The items of a task in the order in which the last pass, which is not whole, takes them."""
+        return np.random.Generator(np.random.PCG64([self.seed, task])).permutation(len(self.tasks[task]))
 
 
 def _starts(sizes: Sequence[int]) -> np.ndarray:

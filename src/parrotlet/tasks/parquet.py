@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import UserError
+from ..files import reading
 from ..hub import Hub
 from .rows import Rows
 
@@ -54,11 +55,15 @@ class ParquetRows(Rows):
         return file, index - self._starts[file]
 
 
-def dataset_rows(hub: Hub, dataset: str, pattern: str, columns: Sequence[str]) -> ParquetRows:
-    """The rows of all parquet files of a dataset that match `pattern`, in the order of their names."""
-    found = hub.dataset_files(dataset, pattern)
-    names = [f"{dataset}/{path}" for path in found]
-    return ParquetRows(names, [hub.dataset_file(dataset, path) for path in found], columns)
+def dataset_rows(hub: Hub, dataset: str, pattern: str, columns: tuple[str, ...]) -> ParquetRows:
+    """The rows of all parquet files of a dataset that match `pattern`, in the order of their names. Read once."""
+
+    def read() -> ParquetRows:
+        found = hub.dataset_files(dataset, pattern)
+        names = [f"{dataset}/{path}" for path in found]
+        return ParquetRows(names, [hub.dataset_file(dataset, path) for path in found], columns)
+
+    return hub.once((dataset, pattern, columns), read)
 
 
 def _row_count(name: str, path: Path, columns: Sequence[str]) -> int:
@@ -86,14 +91,8 @@ def _read_columns(name: str, path: Path, columns: Sequence[str]) -> dict[str, pa
 
 @contextlib.contextmanager
 def _opened(name: str, path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{name}: {path} is not a readable parquet file ({reason}); delete it and get it again"
-        ) from None
+    with reading(name, f"{path} is not a readable parquet file"), pq.ParquetFile(path) as file:
+        yield file
 
 
 def _wrapper(schema: pa.Schema, columns: Sequence[str]) -> str | None:

@@ -9,9 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..chat import Conversation
 from ..errors import UserError
+from ..files import cache_folder, sha256, written_aside
 from .base import Split, Task, digest
+
+HELD_OUT = 20
+"""One row in so many, on average, is held out for validation where a dataset has no split for it."""
 
 
 class Rows(ABC):
@@ -22,11 +28,24 @@ class Rows(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content of the files."""
-        whole = hashlib.sha256()
-        for path in self.paths:
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
-        return whole.hexdigest()
+        return hashlib.sha256("".join(map(sha256, self.paths)).encode()).hexdigest()
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool: which rows are for validation where there is no split for it: about one in `HELD_OUT`.
+
+        Their content decides, so rows that are alike are never on both sides. Computed once for the same files.
+        """
+        known = cache_folder() / "held-out" / f"{digest(type(self).__name__, self.fingerprint, HELD_OUT)[:32]}.npy"
+        if not known.exists():
+            chosen = np.array([_bucket(self.content(i)) == 0 for i in range(len(self))], dtype=bool)
+            with written_aside(known) as aside, aside.open("wb") as file:
+                np.save(file, chosen)
+        return np.load(known)
+
+    def content(self, index: int) -> object:
+        """What makes a row this row: by default, all of it."""
+        return self[index]
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -63,6 +82,11 @@ class RowTask(Task):
     @abstractmethod
     def convert(self, row: Any, where: str) -> Conversation:
         """The conversation of a row. Raises `UserError`, naming the place, for a row that is none."""
+
+
+def _bucket(content: object) -> int:
+    digits = hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digits, "big") % HELD_OUT
 
 
 def text_of(row: Any, column: str, where: str) -> str:

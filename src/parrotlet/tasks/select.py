@@ -8,9 +8,7 @@ import numpy as np
 
 from ..chat import Conversation
 from .base import Split, Task, digest
-
-EVERY = 20
-"""Where a dataset has no validation split, row i of train is for validation if i % EVERY == EVERY - 1."""
+from .rows import RowTask
 
 
 class Selection(Task):
@@ -45,15 +43,14 @@ class Selection(Task):
         return self.task.chance(int(self.indices[index]))
 
 
-def hold_out(task: Task, split: Split) -> Task:
+def hold_out(task: RowTask, split: Split) -> Task:
     """The train or validation part of a training set that comes without a validation split.
 
-    The two never share a row: rows held out here are never trained on.
+    The two never share a content: what is held out here is never trained on, though it stands in several rows.
     """
     assert split != "test", "a test set is never made of training rows"
-    rows = np.arange(len(task), dtype=np.int64)
-    held_out = rows % EVERY == EVERY - 1
-    return Selection(task, rows[held_out if split == "validation" else ~held_out], split)
+    held_out = task.rows.held_out
+    return Selection(task, np.flatnonzero(held_out if split == "validation" else ~held_out), split)
 
 
 def cut_out(task: Task, start: int | None, stop: int | None) -> Task:

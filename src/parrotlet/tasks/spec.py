@@ -29,8 +29,8 @@ class TaskSpec:
     task: str
     """What it is: "gsm8k", "mmlu", … (the keys of `TAKES`)."""
     split: Split = "train"
-    """train, validation or test. Where the dataset has no validation split, every 20th row of train is held
-    out for it and never trained on."""
+    """train, validation or test. Where the dataset has no validation split, about one row of train in 20, chosen
+    by its content, is held out for it and never trained on."""
     name: str | None = None
     """What to call it in results. Default: as `task`."""
     dataset: str | None = None
@@ -43,6 +43,8 @@ class TaskSpec:
     """One past the last item to use. Default: all; also where there are fewer."""
     repeat: int = 1
     """How many times a mixture holds each item."""
+    weight: float = 1.0
+    """A factor on that, which need not be whole: 0.25 takes a quarter of the items, 1.5 half of them a second time."""
     size: int | None = None
     """How many items to make (spelling and letter-counting). Default: one a word."""
 
@@ -60,3 +62,5 @@ class TaskSpec:
             value = getattr(self, field)
             if value is not None and value < least:
                 raise UserError(f"task {self.task}: {field} = {value} must be at least {least}")
+        if not 0 < self.weight < float("inf"):
+            raise UserError(f"task {self.task}: weight = {self.weight} must be above 0")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..files import write_text
 from . import stored, training
 from .encoding import build_encoding
 
@@ -82,10 +83,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into `folder`, which is made if need be. It appears whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f"{FILE_NAME}.{os.getpid()}.part"
-        aside.write_bytes(self._content.encode())
-        aside.replace(folder / FILE_NAME)
+        write_text(folder / FILE_NAME, self._content)
 
     def encode(self, text: str) -> list[int]:
         """Encode plain text: text that spells a special token is plain text as well.
@@ -93,6 +91,13 @@ class Tokenizer:
         A lone surrogate, which is no character, is encoded as U+FFFD.
         """
         return self._encoding.encode_ordinary(text)
+
+    def encode_to_array(self, text: str) -> np.ndarray:
+        """The same ids as `encode`, as an array of uint32: without a Python object for each."""
+        try:
+            return self._encoding.encode_to_numpy(text, disallowed_special=())
+        except UnicodeEncodeError:
+            return np.array(self.encode(text), dtype=np.uint32)
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Encode each of `texts`, in several threads."""

@@ -1,5 +1,6 @@
 """Training: the loop, checkpoints, and a run from its recipe to its results."""
 
+from .download import download_recipe
 from .loop import Callback, StoppedByUser, Training, train
 from .pipeline import run_pipeline, score_stage, train_stage
 from .progress import ProgressLine, duration
@@ -14,6 +15,7 @@ __all__ = [
     "Sources",
     "StoppedByUser",
     "Training",
+    "download_recipe",
     "duration",
     "load_model",
     "prepare",

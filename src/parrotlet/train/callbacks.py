@@ -13,7 +13,6 @@ from ..errors import UserError
 from ..evals import evaluate_task
 from .loop import Callback, Training
 from .progress import ProgressLine, duration
-from .sources import Sources
 
 SAMPLE_PROMPTS = ("The", "In the morning", "小")
 SAMPLE_TOKENS = 48
@@ -92,8 +91,7 @@ class TaskAccuracy(Callback):
 
     def on_start(self, training: Training) -> None:
         """Get the problems, so that nothing is fetched on the way."""
-        sources = Sources(training.run.recipe)
-        self.tasks = [sources.task(spec) for spec in training.settings.tasks]
+        self.tasks = [training.run.sources.task(spec) for spec in training.settings.tasks]
 
     def on_validation(self, training: Training, line: dict[str, Any]) -> None:
         """Measure if it is due, or at the end."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -25,9 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..errors import UserError
+from ..files import ASIDE, sync, write_json, written_aside
 
 FORMAT = 1
-ASIDE = ".aside"
 RNG = "torch.rng"
 
 
@@ -47,17 +46,11 @@ def save_checkpoint(stage_folder: Path, step: int, checkpoint: Checkpoint) -> Pa
     Raises `UserError` when the disk is full or can't be written; earlier checkpoints are untouched then.
     """
     folder = checkpoint_folder(stage_folder, step)
-    aside = folder.with_name(folder.name + ASIDE)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        _write_files(aside, checkpoint)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-        _sync(folder.parent)
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            _write_files(aside, checkpoint)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         kept = list_checkpoints(stage_folder)
         raise UserError(
             f"{folder}: the checkpoint could not be saved ({error.strerror or error}). "
@@ -114,14 +107,6 @@ def remove_old_checkpoints(stage_folder: Path, keep: int) -> None:
         shutil.rmtree(checkpoint_folder(stage_folder, step))
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON so that `path` holds either the old content or the new, whole."""
-    aside = path.with_name(path.name + ASIDE)
-    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    _sync(aside)
-    aside.replace(path)
-
-
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
     _save_tensors(checkpoint.model, folder / "model.safetensors")
     _save_tensors(checkpoint.optimizer, folder / "optimizer.safetensors")
@@ -129,9 +114,9 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
     write_json(folder / "state.json", checkpoint.state)
     files = {path.name: _describe(path) for path in sorted(folder.iterdir())}
     for name in files:
-        _sync(folder / name)
+        sync(folder / name)
     write_json(folder / "manifest.json", {"format": FORMAT, "files": files})
-    _sync(folder)
+    sync(folder)
 
 
 def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -147,11 +132,3 @@ def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

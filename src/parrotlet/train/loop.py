@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..data import Batch, Order, State, count_sources
+from ..data import Batch, Order, State, count_sources, plan_lines
 from ..data.prefetch import prefetch
 from ..errors import UserError
 from ..evals import Validation, evaluate_loss
@@ -58,13 +58,16 @@ class Training:
     validation: Sequence[Batch]
     total: int
     """Steps in all."""
-    data_fingerprint: str
+    data: dict[str, str]
+    """Fingerprints of what the batches follow from, part by part."""
     started_from: str
     """`random weights`, or the checkpoint that the stage began with: `base@600`."""
     step: int = 0
     """Steps done."""
     order_state: State = field(default_factory=dict)
     callbacks: Sequence[Callback] = ()
+    data_changes: list[dict[str, Any]] = field(default_factory=list)
+    """Where the data changed on the way and that was accepted: `{"step", "changed"}`."""
     stop: bool = False
     """Set from outside (Ctrl-C): save after this step and end."""
 
@@ -94,9 +97,8 @@ def train(training: Training) -> None:
     t.run.metrics(t.stage.name).cut_back(t.step)
     t.run.validation(t.stage.name).cut_back(t.step)
     t.tell("on_start")
-    for task, cuts in t.order.cut.items():
-        said = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in cuts.items())
-        t.tell("on_notice", f"{task}: {said} (a row has {t.model.config.sequence_len} tokens)")
+    for line in _plan(t):
+        t.tell("on_notice", line)
     with closing(prefetch(t.order.batches(t.order_state))) as batches, stop_on_signal(t):
         while t.step < t.total:
             measured = _due(t.step, t.settings.eval_every)
@@ -113,11 +115,24 @@ def train(training: Training) -> None:
     t.tell("on_end")
 
 
+def _plan(t: Training) -> Iterator[str]:
+    """What will be read, how the rows are filled, what does not fit."""
+    yield from plan_lines(t.order.planned(t.total))
+    yield t.order.filling
+    for task, cuts in t.order.cut.items():
+        said = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in cuts.items())
+        yield f"{task}: {said} (a row has {t.model.config.sequence_len} tokens)"
+    for change in t.data_changes:
+        yield f"the data changed at step {change['step']}, and that was accepted: {', '.join(change['changed'])}"
+
+
 def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
     started = time.perf_counter()
     batch, state = next(batches)
-    if state.get("epoch", 0) > t.order_state.get("epoch", 0):
-        t.tell("on_notice", f"step {t.step}: the documents begin again (epoch {state['epoch'] + 1})")
+    before = t.order.epochs(t.order_state)
+    for name, epoch in t.order.epochs(state).items():
+        if epoch > before[name]:
+            t.tell("on_notice", f"step {t.step}: {name} begins again (epoch {epoch + 1})")
     lr_mult = learning_rate_multiplier(t.stage, t.settings, t.step, t.total)
     loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.device_batch_size, t.step, lr_mult)
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
@@ -196,7 +211,8 @@ def save(t: Training) -> None:
                 "order": t.order_state,
                 "model": t.model.config.to_dict(),
                 "tokenizer": t.tokenizer.fingerprint,
-                "data": t.data_fingerprint,
+                "data": t.data,
+                "data_changes": t.data_changes,
                 "cut": t.order.cut,
             },
             recipe=t.run.recipe.to_toml(),

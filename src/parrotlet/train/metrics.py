@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..files import write_text
+
 
 class MetricsFile:
     """Lines of JSON, each with a `step`; appended and flushed one by one."""
@@ -28,6 +30,4 @@ class MetricsFile:
     def cut_back(self, first_step_to_drop: int) -> None:
         """Drop the lines of this step and later ones: they come again."""
         kept = [line for line in self.read() if line["step"] < first_step_to_drop]
-        aside = self.path.with_name(self.path.name + ".aside")
-        aside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
-        aside.replace(self.path)
+        write_text(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

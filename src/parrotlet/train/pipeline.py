@@ -8,49 +8,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import UserError
 from ..evals import TaskResult, evaluate_loss, evaluate_task
+from ..files import write_text
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
+from .download import check_data
 from .loop import Callback, train
 from .progress import ProgressLine
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
-from .sources import Sources
 
 
-def run_pipeline(run: Run, check: Callable[[Run], None] = lambda run: None) -> dict[str, Any]:
+def run_pipeline(
+    run: Run, check: Callable[[Run], None] | None = None, *, accept_data_change: bool = False
+) -> dict[str, Any]:
     """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already is not done again.
 
     `check` is called before the first stage begins. Returns the results (`results.json`).
     """
     began = time.monotonic()
-    _look_at_data(run)
+    check_data(run.sources)
     train_tokenizer(run)
-    if not run.stages():
+    if check and not run.stages():
         check(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
-        train_stage(run, stage)
+        train_stage(run, stage, accept_data_change=accept_data_change)
         if not scored(run, stage):
             score_stage(run, stage)
     return run.read_results()
 
 
-def _look_at_data(run: Run) -> None:
-    """Get and open the data of every task: what is missing or malformed is said now, not after base."""
-    sources, settings = Sources(run.recipe), [run.recipe.stage(name) for name in STAGES]
-    for stage in settings:
-        for spec in (*stage.train, *stage.validation, *stage.tasks):
-            sources.task(spec)
-    for spec in run.recipe.eval.tasks:
-        if sources.task(spec).kind is None:
-            raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
-
-
-def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
+def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_data_change: bool = False) -> None:
     """Train a stage to its end, from its last checkpoint if it has one.
 
     Raises `UserError` if `start` is not what it began from, or can't be.
@@ -60,7 +51,8 @@ def train_stage(run: Run, name: StageName, start: str | None = None) -> None:
         return
     began = time.monotonic()
     try:
-        train(prepare(run, STAGES[name], start=start, callbacks=default_callbacks(run)))
+        callbacks = default_callbacks(run)
+        train(prepare(run, STAGES[name], start=start, callbacks=callbacks, accept_data_change=accept_data_change))
     finally:
         _add_wall_seconds(run, time.monotonic() - began)
 
@@ -95,7 +87,7 @@ def score_stage(
     began = time.monotonic()
     settings = run.recipe.eval
     settings = replace(settings, tasks=tuple(specs or settings.tasks), limit=limit or settings.limit)
-    model, tokenizer, sources = load_model(run, stage), run.tokenizer(), Sources(run.recipe)
+    model, tokenizer, sources = load_model(run, stage), run.tokenizer(), run.sources
     results: dict[str, TaskResult] = {}
     for spec in settings.tasks:
         task = sources.task(spec)
@@ -136,7 +128,7 @@ def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult], k
     others = [line for line in run.answers(stage) if keep_others and line["task"] not in results]
     asked = [{"task": name, **answer} for name, result in results.items() for answer in result.transcripts]
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*others, *asked])
-    (run.stage_folder(stage) / "answers.jsonl").write_text("".join(lines), "utf-8")
+    write_text(run.stage_folder(stage) / "answers.jsonl", "".join(lines))
 
 
 def _add_wall_seconds(run: Run, seconds: float) -> None:

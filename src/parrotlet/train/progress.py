@@ -11,7 +11,10 @@ SHOW_AFTER_SECONDS = 1.0
 
 
 class ProgressLine:
-    """On a terminal one line that rewrites itself; in a log file a new line every 15 seconds and at the end."""
+    """On a terminal one line that rewrites itself; in a log file a new line every 15 seconds and at the end.
+
+    A total of 0 is one that nobody knows yet.
+    """
 
     def __init__(self, label: str, total: int, *, done: int = 0) -> None:
         self.label, self.total = label, total
@@ -50,9 +53,10 @@ class ProgressLine:
         self._visible, self.shown = True, now
         since, already = self.recent[0]
         rate = (done - already) / max(now - since, 1e-9)
-        left = f"{duration((self.total - done) / rate)} left" if rate > 0 else ""
+        left = f"{duration((self.total - done) / rate)} left" if rate > 0 and self.total else ""
         width = len(str(self.total))
-        text = f"{self.label:<10} {done:>{width}}/{self.total}  {detail}  {left}".rstrip()
+        count = f"{done:>{width}}/{self.total}" if self.total else f"{done:,}"
+        text = f"{self.label:<10} {count}  {detail}  {left}".rstrip()
         sys.stderr.write(f"\r{text[:79]}\033[K" if self.on_terminal else text + "\n")
         sys.stderr.flush()
 

@@ -14,16 +14,19 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files import write_json, write_text
 from ..recipe import MachineSettings, Recipe, differences
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
-from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint, write_json
+from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint
 from .machine import resolve_machine
 from .metrics import MetricsFile
+from .sources import Sources
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,7 @@ class Run:
             return run
         run = cls(folder, replace(recipe, machine=resolve_machine(recipe.machine)))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "recipe.toml.aside").write_text(run.recipe.to_toml(), "utf-8")
-            (folder / "recipe.toml.aside").replace(folder / "recipe.toml")
+            write_text(folder / "recipe.toml", run.recipe.to_toml())
         except OSError as error:
             raise UserError(f"{folder}: a run can't be written there ({error.strerror})") from None
         return run
@@ -72,6 +73,11 @@ class Run:
             except OSError:
                 raise UserError(f"{self.folder}: another process is working on this run") from None
             yield
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The data of its recipe, opened once."""
+        return Sources(self.recipe)
 
     def stage_folder(self, stage: StageName) -> Path:
         """The folder of a stage."""

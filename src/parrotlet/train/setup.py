@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from ..errors import UserError
+from ..files import cache_folder
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
 from ..recipe import ModelSettings, Recipe, StageSettings
@@ -19,22 +21,22 @@ from .loop import Callback, Training
 from .machine import use_machine
 from .progress import ProgressLine, duration
 from .run import Run
-from .sources import Sources, cache_folder
+from .sources import Sources
 
 
 def train_tokenizer(run: Run) -> Tokenizer:
     """The run's tokenizer, trained first if there is none."""
     folder = run.folder / "tokenizer"
     if not (folder / "tokenizer.json").exists():
-        recipe_tokenizer(run.recipe).save(folder)
+        recipe_tokenizer(run.recipe, run.sources).save(folder)
     return run.tokenizer()
 
 
-def recipe_tokenizer(recipe: Recipe) -> Tokenizer:
+def recipe_tokenizer(recipe: Recipe, sources: Sources | None = None) -> Tokenizer:
     """The tokenizer that a recipe means; trained once, and kept in the cache folder."""
-    sources = Sources(recipe)
-    texts_from = sources.documents(validation=False)[0].fingerprint
-    key = repr((texts_from, recipe.base.documents, recipe.tokenizer, recipe.seed))
+    sources = sources or Sources(recipe)
+    texts_from = [source.documents.fingerprint for source in sources.training_texts]
+    key = repr((texts_from, recipe.base.texts, recipe.tokenizer, recipe.seed))
     folder = cache_folder() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not (folder / "tokenizer.json").exists():
         began = time.monotonic()
@@ -58,18 +60,25 @@ def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
     )
 
 
-def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequence[Callback] = ()) -> Training:
+def prepare(
+    run: Run,
+    stage: Stage,
+    *,
+    start: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    accept_data_change: bool = False,
+) -> Training:
     """Everything a stage needs to train, standing where its last checkpoint does, or at its beginning.
 
     `start` names the checkpoint to begin with (`base`, `base@5000`); default: the stage's first choice that
-    there is.
+    there is. Data that changed since the checkpoint are refused with a `UserError`, unless they are accepted.
     """
     checkpoint, started_from = _beginning(run, stage, start)
     resumed = checkpoint is not None and checkpoint.state["stage"] == stage.name
-    tokenizer, sources = run.tokenizer(), Sources(run.recipe)
-    fingerprint = sources.fingerprint(stage, tokenizer)
-    if checkpoint and resumed:
-        _check_same(run, stage, checkpoint, fingerprint)
+    tokenizer, sources = run.tokenizer(), run.sources
+    data = sources.fingerprints(stage, tokenizer)
+    if checkpoint and resumed and not accept_data_change:
+        _check_same(run, stage, checkpoint, data)
     model = _model(run, tokenizer, checkpoint)
     order = sources.order(stage, tokenizer)
     training = Training(
@@ -81,7 +90,7 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
         order=order,
         validation=sources.validation_batches(stage, tokenizer),
         total=order.steps or horizon(run.recipe.stage(stage.name), model.config),
-        data_fingerprint=fingerprint,
+        data=data,
         started_from=started_from,
         order_state=order.start(),
         callbacks=callbacks,
@@ -90,6 +99,8 @@ def prepare(run: Run, stage: Stage, *, start: str | None = None, callbacks: Sequ
         torch.set_rng_state(checkpoint.optimizer.pop(RNG))
         training.optimizers.load_state_dict(checkpoint.optimizer)
         training.step, training.order_state = checkpoint.state["step"], checkpoint.state["order"]
+        training.data_changes = checkpoint.state["data_changes"]
+        _accept_changes(training, checkpoint.state)
     else:
         torch.manual_seed(run.recipe.seed)
         run.stage_folder(stage.name).mkdir(parents=True, exist_ok=True)
@@ -166,11 +177,39 @@ def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | 
     return checkpoint, f"{name}@{at}"
 
 
-def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, fingerprint: str) -> None:
+def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What differs between two sets of fingerprints, each with both."""
+    return [
+        f"{part} ({before.get(part, 'not there')[:16]} then, {now.get(part, 'not there')[:16]} now)"
+        for part in {**before, **now}
+        if before.get(part) != now.get(part)
+    ]
+
+
+def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, data: dict[str, str]) -> None:
     state = checkpoint.state
-    if state["data"] != fingerprint:
+    if changed := _changes(state["data"], data):
         raise UserError(
-            f"{run.folder}: the data of {stage.name} changed since step {state['step']} "
-            f"(fingerprint {state['data'][:16]} then, {fingerprint[:16]} now). "
-            f"Put the data back, or remove {run.stage_folder(stage.name)} to train the stage again"
+            f"{run.folder}: the data of {stage.name} changed since step {state['step']}, by fingerprint:\n  "
+            + "\n  ".join(changed)
+            + f"\nPut the data back, or go on with them by --accept-data-change, or remove "
+            f"{run.stage_folder(stage.name)} to train the stage again"
         )
+
+
+def _accept_changes(training: Training, state: dict[str, Any]) -> None:
+    """Note what changed in the data since the checkpoint that the training goes on from, and what that means for it."""
+    t = training
+    changed = _changes(state["data"], t.data)
+    if not changed:
+        return
+    if t.total <= t.step:
+        raise UserError(
+            f"{t.run.folder}: {t.stage.name} is at step {t.step}, and its changed data last for {t.total} steps only. "
+            f"Put the data back, or remove {t.run.stage_folder(t.stage.name)} to train the stage again"
+        )
+    if t.stage.reads == "documents":
+        meaning = "the documents are numbered anew: some may come twice, some not at all"
+    else:
+        meaning = f"the rows are planned anew, {state['steps']} steps then and {t.total} now: some may come twice"
+    t.data_changes = [*t.data_changes, {"step": t.step, "changed": [*changed, meaning]}]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..chat import RENDER_VERSION
@@ -18,15 +17,22 @@ from ..data import (
     PlanOrder,
     Row,
     Shuffle,
+    SourceFile,
     StreamOrder,
+    TextSource,
     held_out,
+    keep_all,
     measure_pieces,
     plan_rows,
     validation_rows,
 )
-from ..data.plan import Pieces
+from ..data.find import check_numbering, find_files
+from ..data.order import ORDER_VERSION
+from ..data.plan import PIECES_VERSION, Pieces
 from ..errors import UserError
+from ..files import cache_folder, written_aside
 from ..hub import Hub
+from ..hub.pinned import WORD_LISTS, fetch_pinned
 from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
@@ -34,30 +40,14 @@ from ..tokenizer import Tokenizer
 from ..world import WORLD_VERSION, write_world
 from .progress import ProgressLine
 
-HUB_PREFIX = "hf://datasets/"
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: PARROTLET_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("PARROTLET_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "parrotlet"
-
 
 @functools.cache
 def world_folder() -> Path:
     """The embedded world, written into the cache folder the first time."""
     folder = cache_folder() / f"world-{WORLD_VERSION}"
     if not folder.exists():
-        aside = folder.with_name(f"{folder.name}.{os.getpid()}.aside")
-        shutil.rmtree(aside, ignore_errors=True)
-        write_world(aside)
-        try:
-            aside.rename(folder)
-        except OSError:
-            shutil.rmtree(aside)
-            if not folder.exists():  # or else another process was faster
-                raise
+        with written_aside(folder) as aside:
+            write_world(aside)
     return folder
 
 
@@ -77,9 +67,11 @@ class Sources:
     def words(self) -> list[str]:
         """The word list of the spelling tasks."""
         chosen = self.recipe.data.words
+        if chosen in WORD_LISTS:
+            return fetch_pinned(WORD_LISTS[chosen]).read_text("utf-8").split()
         path = world_folder() / "files" / "words.txt" if chosen == "world" else Path(chosen)
         if not path.is_file():
-            raise UserError(f"{path}: no such word list (data.words)")
+            raise UserError(f"{path}: no such word list (data.words); there are {', '.join(WORD_LISTS)} and world, too")
         return path.read_text("utf-8").split()
 
     def task(self, spec: TaskSpec) -> Task:
@@ -87,69 +79,83 @@ class Sources:
         return build_task(spec, self.hub, self.words)
 
     def mixture(self, specs: tuple[TaskSpec, ...]) -> TaskMixture:
-        """Tasks shuffled together by the recipe's seed."""
-        return TaskMixture([self.task(spec) for spec in specs], self.recipe.seed)
+        """Tasks shuffled together by the recipe's seed; made once."""
+        return self.hub.once(specs, lambda: TaskMixture([self.task(spec) for spec in specs], self.recipe.seed))
 
-    def documents(self, validation: bool) -> tuple[Documents, Callable[[str], bool]]:
-        """The training or the validation texts, and which of their documents to keep."""
-        settings = self.recipe.base.documents
-        assert settings is not None
-        files = self._files(settings)
-        named = [name for name in files if Path(name).name in settings.validation]
-        if missing := set(settings.validation) - {Path(name).name for name in named}:
-            raise UserError(f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there")
-        rest = [name for name in files if name not in named][: settings.max_files]
-        chosen = named if validation and named else rest
-        documents = Documents(settings.source, [files[name]() for name in chosen], settings.text)
-        if named:
-            return documents, lambda text: True
-        return documents, lambda text: held_out(text, settings.holdout) == validation
+    @functools.cached_property
+    def training_texts(self) -> list[TextSource]:
+        """What base reads, opened and checked once."""
+        return [self._training_texts(settings) for settings in self.recipe.base.texts]
 
-    def _files(self, settings: DocumentSettings) -> dict[str, Callable[[], Path]]:
-        """Names of the files of a source in order, each with what brings it here."""
-        if settings.source.startswith(HUB_PREFIX):
-            parts = settings.source.removeprefix(HUB_PREFIX).split("/", 2)
-            if len(parts) < 3:
-                raise UserError(f"{settings.source}: which files? Such as {settings.source.rstrip('/')}/*.parquet")
-            org, name, pattern = parts
-            repo = f"{org}/{name}"
-            paths = self.hub.dataset_files(repo, pattern)
-            return {path: functools.partial(self.hub.dataset_file, repo, path) for path in paths}
-        folder = Path(settings.source)
-        found = sorted(folder.parent.glob(folder.name)) if not folder.is_dir() else sorted(folder.iterdir())
+    @functools.cached_property
+    def validation_texts(self) -> list[TextSource]:
+        """What base is measured on: the files named for it, else the documents held out of the training files."""
+        sources = zip(self.recipe.base.texts, self.training_texts, strict=True)
+        found = [self._validation_texts(*each) for each in sources if each[0].validation or each[0].holdout]
         if not found:
-            raise UserError(f"{settings.source}: no such file")
-        return {str(path): functools.partial(Path, path) for path in found}
+            raise UserError("[base] documents: nothing to measure on; name files as validation, or give a holdout")
+        return found
+
+    def _training_texts(self, settings: DocumentSettings) -> TextSource:
+        rest = [file for file in self._files(settings) if Path(file.name).name not in settings.validation]
+        chosen = rest[: settings.max_files]
+        if settings.max_files and len(chosen) < settings.max_files:
+            raise UserError(
+                f"{settings.source}: max_files = {settings.max_files}, and there are {len(chosen)} files for training. "
+                f"Add the others, or train on fewer with max_files = {len(chosen)}"
+            )
+        check_numbering([file.name for file in chosen], settings.source)
+        keep = keep_all if settings.validation else lambda text: not held_out(text, settings.holdout)
+        return TextSource(documents=self._open(settings, chosen), weight=settings.weight, keep=keep)
+
+    def _validation_texts(self, settings: DocumentSettings, training: TextSource) -> TextSource:
+        if not settings.validation:
+            return replace(training, keep=lambda text: held_out(text, settings.holdout))
+        named = [file for file in self._files(settings) if Path(file.name).name in settings.validation]
+        if missing := set(settings.validation) - {Path(file.name).name for file in named}:
+            raise UserError(f"{settings.source}: validation names {', '.join(sorted(missing))}, which is not there")
+        return TextSource(documents=self._open(settings, named), weight=settings.weight)
+
+    def _files(self, settings: DocumentSettings) -> list[SourceFile]:
+        return self.hub.once(settings.source, lambda: find_files(settings.source, self.hub))
+
+    def _open(self, settings: DocumentSettings, files: Sequence[SourceFile]) -> Documents:
+        line = ProgressLine("texts", 0)
+        documents = Documents(settings.source, files, settings.text, line)
+        line.close()
+        return documents
 
     def tokenizer_texts(self) -> Iterator[str]:
-        """The texts that the tokenizer is trained on: training documents, shuffled, up to the recipe's bounds."""
-        documents, keep = self.documents(validation=False)
-        settings = self.recipe.tokenizer
-        shuffle = Shuffle(documents, self.recipe.seed)
-        left = settings.max_chars
-        for number in range(len(documents)):
-            text = documents[shuffle[number]]
-            if left <= 0:
-                return
-            if keep(text):
-                text = text[: settings.max_chars_per_document]
-                left -= len(text)
-                yield text
+        """The texts that the tokenizer is trained on: training documents, shuffled, up to the recipe's bounds.
+
+        Each source gives as many characters as its weight says.
+        """
+        settings, weights = self.recipe.tokenizer, sum(source.weight for source in self.training_texts)
+        for source in self.training_texts:
+            shuffle = Shuffle(source.documents, self.recipe.seed)
+            left = settings.max_chars * source.weight / weights
+            for number in itertools.count():
+                epoch, _ = source.documents.locate(number)
+                if left <= 0 or epoch:
+                    break
+                text = source.documents[shuffle[number]]
+                if source.keep(text):
+                    text = text[: settings.max_chars_per_document]
+                    left -= len(text)
+                    yield text
 
     def order(self, stage: Stage, tokenizer: Tokenizer) -> Order:
         """The training order of a stage."""
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
         if stage.reads == "documents":
-            documents, keep = self.documents(validation=False)
             assert settings.tokens_per_step is not None
             return StreamOrder(
-                documents,
+                self.training_texts,
                 tokenizer,
                 length=length,
                 rows_per_step=settings.tokens_per_step // length,
                 streams=self.recipe.data.streams,
                 seed=self.recipe.seed,
-                keep=keep,
                 attends=stage.attends,
             )
         mixture = self.mixture(settings.train)
@@ -168,14 +174,25 @@ class Sources:
 
     def validation_batches(self, stage: Stage, tokenizer: Tokenizer) -> list[Batch]:
         """What a stage's validation loss is measured on, the same at every step and in every run."""
-        settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
-        if stage.reads == "documents":
-            documents, keep = self.documents(validation=True)
-            rows = validation_rows(documents, tokenizer, length=length, max_tokens=settings.eval_tokens, keep=keep)
-        else:
-            rows = self._conversation_rows(stage, tokenizer)
+        settings = self.recipe.stage(stage.name)
+        rows = (
+            self._text_rows(stage, tokenizer)
+            if stage.reads == "documents"
+            else self._conversation_rows(stage, tokenizer)
+        )
         size = settings.device_batch_size
         return [Batch.from_rows(rows[i : i + size], stage.attends) for i in range(0, len(rows), size)]
+
+    def _text_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:
+        settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
+        tokens = settings.eval_tokens / sum(source.weight for source in self.validation_texts)
+        return [
+            row
+            for source in self.validation_texts
+            for row in validation_rows(
+                source.documents, tokenizer, length=length, max_tokens=tokens * source.weight, keep=source.keep
+            )
+        ]
 
     def _conversation_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
@@ -190,23 +207,25 @@ class Sources:
     def _pieces(self, mixture: TaskMixture, tokenizer: Tokenizer, label: str) -> Pieces:
         """The lengths of a mixture's conversations, computed once and cached by fingerprint."""
         length = self.recipe.model.sequence_len
-        key = f"{mixture.fingerprint}:{tokenizer.fingerprint}:{length}:{RENDER_VERSION}"
+        key = f"{mixture.fingerprint}:{tokenizer.fingerprint}:{length}:{RENDER_VERSION}:{PIECES_VERSION}"
         path = cache_folder() / "plans" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if path.exists():
             return Pieces.load(path)
         line = ProgressLine(label, len(mixture))
         pieces = measure_pieces(mixture, tokenizer, length, line)
         line.close()
-        path.parent.mkdir(parents=True, exist_ok=True)
         pieces.save(path)
         return pieces
 
-    def fingerprint(self, stage: Stage, tokenizer: Tokenizer) -> str:
-        """Changes when a stage's training data, its tokenizer or the rendering do."""
-        settings = self.recipe.stage(stage.name)
+    def fingerprints(self, stage: Stage, tokenizer: Tokenizer) -> dict[str, str]:
+        """What a stage's batches follow from, part by part: one of these changes when the batches do."""
         if stage.reads == "documents":
-            data = self.documents(validation=False)[0].fingerprint
+            parts = {source.documents.name: source.documents.fingerprint for source in self.training_texts}
         else:
-            data = self.mixture(settings.train).fingerprint
-        shape = [self.recipe.seed, self.recipe.data.streams, self.recipe.model.sequence_len, RENDER_VERSION]
-        return hashlib.sha256(json.dumps([data, tokenizer.fingerprint, shape]).encode()).hexdigest()
+            tasks = self.mixture(self.recipe.stage(stage.name).train).tasks
+            parts = {f"{number}. {task.name}": task.fingerprint for number, task in enumerate(tasks, start=1)}
+        return parts | {
+            "the tokenizer": tokenizer.fingerprint,
+            "the rendering": str(RENDER_VERSION),
+            "the order": str(ORDER_VERSION),
+        }

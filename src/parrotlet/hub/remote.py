@@ -1,0 +1,79 @@
+"""Files by fsspec: s3://, gs://, https:// and what else it has a package for. Copied into the cache when needed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import cache_folder, first_line, written_aside
+
+IDENTIFYING = (
+    "size",
+    "etag",
+    "content-md5",
+    "md5hash",
+    "mtime",
+    "last-modified",
+    "lastmodified",
+    "created",
+    "generation",
+)
+"""Properties of a file that change when its content does, as the file systems call them, in small letters."""
+
+
+def find(pattern: str, wanted: Callable[[str], bool]) -> dict[str, str]:
+    """URLs of the files that match a pattern, or of the `wanted` ones in a folder, each with its identity.
+
+    An identity changes when the file does. Raises `UserError` if there is none or the place can't be reached.
+    """
+    import fsspec
+
+    with _user_errors(pattern):
+        fs, path = fsspec.url_to_fs(pattern)
+        if fs.isdir(path):
+            found = [file for file in fs.find(path) if wanted(file)]
+        else:
+            found = [path] if fs.exists(path) else fs.glob(path)
+        urls = {fs.unstrip_protocol(file): _identity(fs.info(file)) for file in sorted(found)}
+    if not urls:
+        raise UserError(f"{pattern}: no such file")
+    return urls
+
+
+def fetch(url: str, identity: str) -> Path:
+    """The cached copy of a file, brought here if there is none of this identity."""
+    import fsspec
+
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    key = hashlib.sha256(f"{url}\0{identity}".encode()).hexdigest()[:32]
+    cached = cache_folder() / "remote" / key / name
+    if not cached.exists():
+        with _user_errors(url), written_aside(cached) as aside:
+            fs, path = fsspec.url_to_fs(url)
+            fs.get_file(path, str(aside))
+            if fs.info(path)["size"] not in (None, aside.stat().st_size):
+                raise OSError(f"it ended after {aside.stat().st_size} bytes")
+    return cached
+
+
+def _identity(info: dict[str, Any]) -> str:
+    properties = sorted((name.lower(), str(value)) for name, value in info.items() if name.lower() in IDENTIFYING)
+    return hashlib.sha256(repr(properties).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _user_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"{url}: fsspec needs a package for this: {first_line(error)}") from None
+    except Exception as error:  # every file system has errors of its own
+        raise UserError(
+            f"{url}: can't be had ({first_line(error)}); check the address, the network and its keys"
+        ) from None

@@ -1,0 +1,57 @@
+"""Fetches what a recipe reads, before it is read."""
+
+from __future__ import annotations
+
+from ..data import Documents
+from ..errors import UserError
+from ..recipe import Recipe
+from ..stages import STAGES
+from .progress import ProgressLine
+from .setup import horizon, model_config
+from .sources import Sources
+
+BYTES_A_TOKEN = 5
+"""More than a token of running text stands for on average: 4.8 of English at a vocabulary of 65,536."""
+
+
+def download_recipe(sources: Sources) -> None:
+    """Get the texts that the horizon of base needs, the validation texts, and the data of every task.
+
+    Texts come in groups of files, the first by name first; should they not last, training fetches more of them.
+    Raises `UserError` if something can't be had; what is here by then stays.
+    """
+    check_data(sources)
+    needed = max(_training_bytes(sources.recipe), sources.recipe.tokenizer.max_chars)
+    shares = sum(source.weight for source in sources.training_texts)
+    for source in sources.training_texts:
+        _download_texts(source.documents, needed * source.weight / shares)
+
+
+def check_data(sources: Sources) -> None:
+    """Get and open the first texts and the data of every task: what is missing or malformed is said now, not later."""
+    recipe = sources.recipe
+    _ = sources.training_texts, sources.validation_texts
+    for stage in (recipe.stage(name) for name in STAGES):
+        for spec in (*stage.train, *stage.validation, *stage.tasks):
+            sources.task(spec)
+    for spec in recipe.eval.tasks:
+        if sources.task(spec).kind is None:
+            raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
+
+
+def _download_texts(documents: Documents, needed: float) -> None:
+    """Fetch files until they hold about as many bytes of text as are needed."""
+    sample = documents.sample()
+    bytes_a_document = sum(len(text.encode()) for text in sample) / len(sample)
+    line = ProgressLine("texts", len(documents.sources), done=len(documents.files))
+    while not documents.complete and documents.known * bytes_a_document < needed:
+        documents.open_group()
+        line.update(len(documents.files))
+    line.close(f"{len(documents.files)} of {len(documents.sources)} files of {documents.name}")
+
+
+def _training_bytes(recipe: Recipe) -> int:
+    settings = recipe.base
+    assert settings.tokens_per_step is not None
+    steps = horizon(settings, model_config(recipe.model, recipe.tokenizer.vocab_size))
+    return steps * settings.tokens_per_step * BYTES_A_TOKEN

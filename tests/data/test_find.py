@@ -1,0 +1,90 @@
+"""From the name of a source to its files."""
+
+import pytest
+
+from hub_server import serving
+from parrotlet.data import Documents
+from parrotlet.data.find import check_numbering, find_files
+from parrotlet.errors import UserError
+from parrotlet.hub import Hub
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for path in ("a.jsonl", "b.txt", "deep/er/c.jsonl.gz", "picture.png", ".hidden.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text('{"text": "x"}\n')
+    return tmp_path
+
+
+def found(source, folder):
+    return [file.name.removeprefix(f"{folder}/") for file in find_files(str(source), Hub())]
+
+
+def test_local_files_patterns_and_folders(folder):
+    assert found(folder, folder) == ["a.jsonl", "b.txt", "deep/er/c.jsonl.gz"]
+    assert found(folder / "*.jsonl", folder) == ["a.jsonl"]
+    assert found(folder / "**" / "*.jsonl*", folder) == ["a.jsonl", "deep/er/c.jsonl.gz"]
+    assert found(folder / "b.txt", folder) == ["b.txt"]
+    (folder / "[odd].txt").write_text("x")
+    assert found(folder / "[odd].txt", folder) == ["[odd].txt"]
+
+
+def test_nothing_there(folder):
+    with pytest.raises(UserError, match=r"z\.txt: no such file"):
+        find_files(str(folder / "z.txt"), Hub())
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: no file in it ends in \.parquet, \.jsonl, \.txt, \.md"):
+        find_files(str(folder / "empty"), Hub())
+    with pytest.raises(UserError, match="which files"):
+        find_files("hf://datasets/org/name", Hub())
+
+
+def test_any_place_that_fsspec_reaches(folder, tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    for name in ("00", "01"):
+        memory.pipe(f"/bucket/texts/{name}.jsonl", f'{{"text": "text {name}"}}\n'.encode())
+    memory.pipe("/bucket/texts/readme.png", b"")
+    for source in ("memory://bucket/texts", "memory://bucket/texts/*.jsonl"):
+        files = find_files(source, Hub())
+        assert [file.name for file in files] == ["memory:///bucket/texts/00.jsonl", "memory:///bucket/texts/01.jsonl"]
+        assert list(Documents("m", files)) == ["text 00", "text 01"]
+    before = Documents("m", files).fingerprint
+    memory.pipe("/bucket/texts/01.jsonl", b'{"text": "another text"}\n')
+    files = find_files("memory://bucket/texts", Hub())
+    assert list(Documents("m", files)) == ["text 00", "another text"]
+    assert Documents("m", files).fingerprint != before
+    with pytest.raises(UserError, match=r"memory://bucket/none\*: no such file"):
+        find_files("memory://bucket/none*", Hub())
+    with pytest.raises(UserError, match=r"nonsense://x: can't be had \(Protocol not known"):
+        find_files("nonsense://x", Hub())
+
+
+def test_a_hub_and_a_folder_with_its_layout_give_the_same(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    dataset = tmp_path / "hub" / "datasets" / "org" / "name"
+    dataset.mkdir(parents=True)
+    for i in range(3):
+        (dataset / f"{i}.jsonl").write_text(f'{{"text": "text {i}"}}\n')
+    source = "hf://datasets/org/name/*.jsonl"
+    local = Documents(source, find_files(source, Hub(folder=tmp_path / "hub")))
+    with serving(tmp_path / "hub") as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        files = find_files(source, Hub())
+        assert not [asked for asked in server.asked if "/resolve/" in asked.path]
+        remote = Documents(source, files)
+        assert list(remote) == list(local) == ["text 0", "text 1", "text 2"]
+    assert remote.fingerprint == local.fingerprint
+
+
+def test_a_number_that_is_left_out_is_missed():
+    check_numbering([f"shard_{i:05d}.parquet" for i in range(12)], "s")
+    check_numbering(["2019.txt", "2023.txt", "b_1.txt", "b_7.txt"], "s")
+    with pytest.raises(UserError, match=r"s: of the files shard_N\.parquet with N from 0 to 11, 2 are missing: 3, 7\."):
+        check_numbering([f"shard_{i:05d}.parquet" for i in range(12) if i not in (3, 7)], "s")

@@ -1,0 +1,107 @@
+"""From a recipe to its data."""
+
+import dataclasses
+
+import pytest
+
+from parrotlet.errors import UserError
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, Sources, prepare, recipe_tokenizer, train_tokenizer
+from small_run import write_small_run
+
+
+@pytest.fixture
+def text(tmp_path):
+    return write_small_run(tmp_path)
+
+
+def with_documents(text, documents):
+    line = next(line for line in text.splitlines() if line.startswith("documents = "))
+    return Recipe.parse(text.replace(line, f"documents = {documents}"), "test")
+
+
+def write_texts(folder, name, count, field="text"):
+    (folder / name).write_text(
+        "".join(f'{{"{field}": "{name} says {i} {"words " * (i % 9)}"}}\n' for i in range(count))
+    )
+
+
+def test_sources_by_weight(tmp_path, text):
+    write_texts(tmp_path, "other.jsonl", 200, "body")
+    recipe = with_documents(
+        text,
+        f"""[{{ source = "{tmp_path}/texts.jsonl", weight = 3, holdout = 0.2 }},
+             {{ source = "{tmp_path}/other.jsonl", text = "body", holdout = 0.3 }}]""",
+    )
+    sources, tokenizer = Sources(recipe), recipe_tokenizer(recipe)
+    order = sources.order(STAGES["base"], tokenizer)
+    planned = order.planned(40)
+    assert [p.tokens for p in planned] == [40 * 256 * 3 // 4, 40 * 256 // 4]
+    validation = sources.validation_batches(STAGES["base"], tokenizer)
+    datasets = [source.dataset for batch in validation for row in batch.sources for source in row]
+    assert {name.rsplit("/", 1)[1] for name in datasets} == {"texts.jsonl", "other.jsonl"}
+    assert set(sources.fingerprints(STAGES["base"], tokenizer)) > {source.source for source in recipe.base.texts}
+
+
+def test_files_are_opened_and_hashed_once_a_run(tmp_path, text, monkeypatch):
+    opened, hashed = [], []
+    from parrotlet.data import documents as module
+    from parrotlet.tasks import rows
+
+    real_open, real_hash = module.open_texts, rows.sha256
+    monkeypatch.setattr(module, "open_texts", lambda path, *more: opened.append(path.name) or real_open(path, *more))
+    monkeypatch.setattr(rows, "sha256", lambda path: hashed.append(path.name) or real_hash(path))
+    run = Run.begin(tmp_path / "run", Recipe.parse(text, "test"))
+    train_tokenizer(run)
+    prepare(run, STAGES["base"])
+    run.sources.order(STAGES["mid"], run.tokenizer())
+    run.sources.fingerprints(STAGES["mid"], run.tokenizer())
+    run.sources.validation_batches(STAGES["sft"], run.tokenizer())
+    assert opened == ["texts.jsonl"]
+    assert hashed == ["talk.jsonl"]
+
+
+def test_files_that_should_be_there_and_are_not(tmp_path, text):
+    for i in (0, 1, 3):
+        write_texts(tmp_path, f"shard_{i:05d}.jsonl", 50)
+    shards = f'source = "{tmp_path}/shard_*.jsonl"'
+
+    def texts(more=""):
+        return Sources(with_documents(text, f"{{ {shards}{more} }}")).training_texts
+
+    with pytest.raises(UserError, match="1 are missing: 2"):
+        texts()
+    assert len(texts(", max_files = 2")[0].documents) == 100
+    assert len(texts(', validation = ["shard_00003.jsonl"]')[0].documents) == 100
+    with pytest.raises(UserError, match="max_files = 7, and there are 3 files for training"):
+        texts(", max_files = 7")
+    with pytest.raises(UserError, match=r"validation names shard_00009\.jsonl, which is not there"):
+        _ = Sources(
+            with_documents(text, f'{{ {shards}, max_files = 2, validation = ["shard_00009.jsonl"] }}')
+        ).validation_texts
+    with pytest.raises(UserError, match="nothing to measure on"):
+        _ = Sources(with_documents(text, f"{{ {shards}, max_files = 2, holdout = 0 }}")).validation_texts
+
+
+def test_duplicated_documents_are_on_one_side_only(tmp_path, text):
+    write_texts(tmp_path, "twice.jsonl", 100)
+    path = tmp_path / "twice.jsonl"
+    path.write_text(path.read_text() * 2)
+    sources = Sources(with_documents(text, f'{{ source = "{path}", holdout = 0.2 }}'))
+    (training,), (validation,) = sources.training_texts, sources.validation_texts
+    sides = [{text for text in source.documents if source.keep(text)} for source in (training, validation)]
+    assert not sides[0] & sides[1]
+    assert 5 < len(sides[1]) < 40
+
+
+def test_the_tokenizer_reads_every_source_by_its_weight(tmp_path, text):
+    write_texts(tmp_path, "other.jsonl", 400)
+    recipe = with_documents(
+        text, f'[{{ source = "{tmp_path}/texts.jsonl" }}, {{ source = "{tmp_path}/other.jsonl", weight = 3 }}]'
+    )
+    recipe = dataclasses.replace(recipe, tokenizer=dataclasses.replace(recipe.tokenizer, max_chars=8000))
+    read = list(Sources(recipe).tokenizer_texts())
+    other = sum(len(text) for text in read if text.startswith("other"))
+    assert sum(map(len, read)) == pytest.approx(8000, abs=400)
+    assert other == pytest.approx(6000, abs=200)
