@@ -77,7 +77,7 @@ def test_what_is_written(written: tuple[Path, float]) -> None:
         "arc/ARC-Easy/test-00000-of-00001.parquet": 300,
         "small-talk/data/train-00000-of-00001.parquet": 2_000,
         "small-talk/data/test-00000-of-00001.parquet": 300,
-        "choosing/data/train-00000-of-00001.parquet": 6_000,
+        "choosing/data/train-00000-of-00001.parquet": 24_000,
         "identity/data/train-00000-of-00001.parquet": 1_600,
         "identity/data/validation-00000-of-00001.parquet": 100,
         "identity/data/test-00000-of-00001.parquet": 300,
