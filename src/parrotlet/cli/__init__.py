@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "compare",
     "rewind": "rewind",
     "ledger": "ledger",
+    "export": "export",
     "tokens": "tokens",
 }
 """Every command, and the module that holds the function of the same name."""
