@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ..export import export_stage
@@ -21,6 +22,7 @@ def export(to: Path, run: Path | None = None, stage: StageName | None = None, st
     """
     opened = Run.open(run or latest_run())
     name = choose_stage(opened, stage)
+    print(f"{opened.folder}, stage {name}: writing {to}", file=sys.stderr, flush=True)
     for path in export_stage(opened, name, to, step):
         print(f"{path.stat().st_size:>14,} bytes  {path}")
     if (to / "modeling_parrotlet.py").exists():
