@@ -47,7 +47,10 @@ def main() -> None:
                 decisions.add(result.decisions)
         alone, together = (statistics.median(spent) for spent in seconds.values())
         same = "same decisions" if len(decisions) == 1 else "DIFFERENT decisions"
-        print(f"{task.name:<20} {alone:6.2f} s alone, {together:6.2f} s together: ×{alone / together:.2f}, {same}")
+        print(
+            f"{task.name:<20} {alone:6.2f} s alone, {together:6.2f} s together: ×{alone / together:.2f}, {same}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The exported tokenizer and its chat template give the ids that training uses."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parrotlet.chat import Conversation, render, render_prompt
+from parrotlet.hub import Hub
+from parrotlet.tasks import TaskSpec, build_task
 from parrotlet.tokenizer.stored import SPECIAL_TOKENS
 from weng import WENG
 
@@ -68,6 +71,22 @@ def test_prompts_are_the_engines_and_a_prefix_of_training(theirs, tokenizer, mes
 
 def test_the_conversation_to_hold_on_to(theirs, tokenizer):
     assert ids_of(theirs, WENG) == render(Conversation.from_messages(WENG, "test"), tokenizer).ids
+
+
+@pytest.mark.real_data
+def test_a_thousand_real_conversations(theirs, tokenizer, real_data):
+    """Real talk and word problems with calls: whole, and the prompt of the last answer."""
+    tasks = [build_task(TaskSpec(task=name), Hub(folder=real_data / "hub")) for name in ("smoltalk", "gsm8k")]
+    for item in (task[index] for task in tasks for index in range(500)):
+        messages = [
+            {"role": m.role, "content": m.content if isinstance(m.content, str) else [asdict(p) for p in m.content]}
+            for m in item.messages
+        ]
+        ids = render(item, tokenizer).ids
+        assert ids_of(theirs, messages) == ids
+        asked = messages[:-1] if messages[-1]["role"] == "assistant" else messages
+        prompt = ids_of(theirs, asked, add_generation_prompt=True)
+        assert prompt[: len(ids)] == ids[: len(prompt)]
 
 
 def test_ten_thousand_random_texts_have_our_ids(theirs, tokenizer):

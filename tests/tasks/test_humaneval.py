@@ -20,17 +20,19 @@ ROW = {
 
 
 @pytest.fixture
-def task(hub, write_rows):
-    write_rows("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", [ROW])
-    return build_task(TaskSpec(task="humaneval", split="test"), hub)
-
-
-@pytest.fixture
-def isolation():
+def isolation(monkeypatch):
+    """These tests need it."""
+    monkeypatch.delenv(sandbox.UNISOLATED, raising=False)
     try:
         sandbox.check_isolation()
     except UserError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def task(hub, write_rows, isolation):
+    write_rows("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", [ROW])
+    return build_task(TaskSpec(task="humaneval", split="test"), hub)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +51,23 @@ def isolation():
         ("", False),
     ],
 )
-def test_answers_are_judged_by_their_tests(task, isolation, answer, right):
+def test_answers_are_judged_by_their_tests(task, answer, right):
     assert task.judge(task[0], answer) is right
 
 
 def test_it_is_never_trained_on(hub):
     with pytest.raises(UserError, match="never trained on"):
         build_task(TaskSpec(task="humaneval", split="train"), hub)
+
+
+def test_where_nothing_can_be_isolated_it_is_said_before_anything_is_asked(hub, monkeypatch):
+    def refuse():
+        raise UserError("can't be isolated")
+
+    monkeypatch.delenv(sandbox.UNISOLATED, raising=False)
+    monkeypatch.setattr(sandbox, "check_isolation", refuse)
+    with pytest.raises(UserError, match="can't be isolated"):
+        build_task(TaskSpec(task="humaneval", split="test"), hub)
 
 
 @pytest.mark.real_data

@@ -49,9 +49,7 @@ def evaluate(
         temperature: With --samples: higher is more varied.
     """
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]
-    for option, value in (("limit", limit), ("samples", samples)):
-        if value is not None and value < 1:
-            raise UserError(f"--{option} {value}: at least 1")
+    _check_at_least_1(limit=limit, samples=samples)
     if hf is not None:
         if core is None or run is not None or stage is not None:
             raise UserError("--hf names the model for --core, without --run and --stage: --core BUNDLE --hf FOLDER")
@@ -70,7 +68,13 @@ def evaluate(
     if core is None and samples is None:
         results = opened.read_results()
         print_table(results)
-        print(_chat_core(results["stages"]))
+        _print_chat_core(results["stages"])
+
+
+def _check_at_least_1(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: at least 1")
 
 
 def _core(run: Run, stage: StageName, bundle: Path, names: list[str] | None, limit: int | None) -> None:
@@ -97,15 +101,12 @@ def _pass_at_k(
         print(f"{stage} {task.name}: {', '.join(shares)} of {len(measured.correct)}")
 
 
-def _chat_core(stages: dict[str, Any]) -> str:
-    """The mean of the tasks' centred accuracies, for each stage."""
-    means = {
-        name: mean(centred(task["accuracy"], task["chance"]) for task in entry["tasks"].values())
-        for name, entry in stages.items()
-        if entry["tasks"]
-    }
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-    return f"ChatCORE (mean accuracy, 0 for guessing and 1 for all right): {figures}"
+def _print_chat_core(stages: dict[str, Any]) -> None:
+    """The mean of the tasks' centred accuracies, for each stage that has any."""
+    for name, entry in stages.items():
+        if tasks := entry["tasks"].values():
+            value = mean(centred(task["accuracy"], task["chance"]) for task in tasks)
+            print(f"ChatCORE of {name}: {value:.3f} (mean over {len(tasks)} tasks; 0 is guessing, 1 all right)")
 
 
 def _recipe_tasks(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from ..chat import Conversation, Message
 from ..errors import UserError
 from ..hub import Hub
-from ..tools import run_tests
+from ..tools import check_allowed, run_tests
 from .base import Task
 from .parquet import dataset_rows
 from .rows import RowTask, text_of
@@ -32,7 +32,7 @@ class HumanEval(RowTask):
         return Conversation((Message("user", head), Message("assistant", head + body)))
 
     def judge(self, conversation: Conversation, answer: str) -> bool:
-        """Whether the tests hold for the answer's function. Raises `UserError` where there is no sandbox."""
+        """Whether the tests hold for the answer's function, in the sandbox."""
         head = conversation.messages[0].text
         name, tests = self._tests[head]
         return run_tests(program_of(head, name, answer), f"{tests}\ncheck({name})\n").passed
@@ -56,9 +56,13 @@ def program_of(head: str, name: str, answer: str) -> str:
 
 
 def load(spec: TaskSpec, hub: Hub) -> Task:
-    """The one file that there is, which is for testing only."""
+    """The one file that there is, which is for testing only.
+
+    Raises `UserError` where its programs may not be run: now, and not after a model has answered.
+    """
     if spec.split != "test":
         raise UserError(f"task {spec.task}: there is only split = 'test', not {spec.split!r}; it is never trained on")
+    check_allowed()
     dataset = spec.dataset or DATASET
     rows = dataset_rows(hub, dataset, f"{spec.subset or 'openai_humaneval'}/test-*.parquet", COLUMNS)
     return HumanEval(spec.task, dataset, spec.split, rows)

@@ -2,6 +2,6 @@
 
 from .calculator import calculate
 from .errors import ToolError
-from .sandbox import Limits, Outcome, run_tests
+from .sandbox import Limits, Outcome, check_allowed, run_tests
 
-__all__ = ["Limits", "Outcome", "ToolError", "calculate", "run_tests"]
+__all__ = ["Limits", "Outcome", "ToolError", "calculate", "check_allowed", "run_tests"]

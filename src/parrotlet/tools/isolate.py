@@ -58,10 +58,12 @@ def main(limits: dict[str, int]) -> None:
     _unshare(NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS | (0 if as_root else NEWUSER))
     if not as_root:
         _map_own_id(proc, os.geteuid(), os.getegid(), in_new=False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it is known whom to end
     child = os.fork()
     if child == 0:
         _inside(limits, proc, as_root)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _call(libc.prctl, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     os.waitpid(child, 0)
 
@@ -81,6 +83,7 @@ def _inside(limits: dict[str, int], proc: int, as_root: bool) -> None:
         os.close(proc)
         _limit(limits)
         _call(libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
         os.execve(sys.executable, [sys.executable, "-I", "-S", "-B", "-c", HARNESS], environment)
     except BaseException as error:

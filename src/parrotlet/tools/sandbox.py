@@ -68,10 +68,18 @@ def run_tests(program: str, tests: str, limits: Limits | None = None) -> Outcome
     that `sys.exit()` before the tests is a success. Raises `UserError` if it can't be isolated and `UNISOLATED` isn't
     set; if it is set, only time and output are limited. Safe from several threads.
     """
-    isolated = os.environ.get(UNISOLATED) != "1"
-    if isolated:
+    check_allowed()
+    return _run(program, tests, limits or Limits(), _isolates())
+
+
+def check_allowed() -> None:
+    """Raise `UserError` unless programs may be run here: isolated, or all the same if `UNISOLATED` is set."""
+    if _isolates():
         check_isolation()
-    return _run(program, tests, limits or Limits(), isolated)
+
+
+def _isolates() -> bool:
+    return os.environ.get(UNISOLATED) != "1"
 
 
 @cache
