@@ -34,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tasks = [task for task in read_bundle(args.bundle)[0] if task.name in args.tasks]
     texts = [str(item) for task in tasks for item in task.items()[:500]]
-    tokenizer = Tokenizer.train(texts, 2048)
+    tokenizer = Tokenizer.train(texts, 900)
     model = OwnModel(GPT.build(ModelConfig.from_depth(4, tokenizer.vocab_size, 2048), seed=0), tokenizer)
     for task in tasks:
         seconds = {1: [], BATCH_TOKENS: []}
