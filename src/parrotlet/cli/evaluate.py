@@ -44,8 +44,7 @@ def evaluate(
         core: Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/).
         hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
         trust_code: Let the folder of --hf run code of its own.
-        samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES, how likely one answer
-            and one of SAMPLES is right; nothing is written. For tasks that are answered by writing.
+        samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES; writes no results.
         temperature: With --samples: higher is more varied.
     """
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]
@@ -66,9 +65,7 @@ def evaluate(
             else:
                 score_stage(opened, name, _recipe_tasks(opened, names), limit)
     if core is None and samples is None:
-        results = opened.read_results()
-        print_table(results)
-        _print_chat_core(results["stages"])
+        _print_results(opened.read_results())
 
 
 def _check_at_least_1(**options: int | None) -> None:
@@ -101,9 +98,10 @@ def _pass_at_k(
         print(f"{stage} {task.name}: {', '.join(shares)} of {len(measured.correct)}")
 
 
-def _print_chat_core(stages: dict[str, Any]) -> None:
-    """The mean of the tasks' centred accuracies, for each stage that has any."""
-    for name, entry in stages.items():
+def _print_results(results: dict[str, Any]) -> None:
+    """The table, and for each stage the mean of its tasks' centred accuracies."""
+    print_table(results)
+    for name, entry in results["stages"].items():
         if tasks := entry["tasks"].values():
             value = mean(centred(task["accuracy"], task["chance"]) for task in tasks)
             print(f"ChatCORE of {name}: {value:.3f} (mean over {len(tasks)} tasks; 0 is guessing, 1 all right)")
