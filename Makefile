@@ -40,7 +40,8 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/provenance.py
 	@if [ -n "$$PARROTLET_REAL_DATA" ]; then \
 	    $(BIN)/python benchmarks/calculator_gsm8k.py "$$PARROTLET_REAL_DATA/hub/datasets/openai/gsm8k/main"; \
-	else echo "benchmarks/calculator_gsm8k.py is skipped: PARROTLET_REAL_DATA names no folder"; fi
+	    $(BIN)/python benchmarks/core.py "$$PARROTLET_REAL_DATA/core/eval_bundle"; \
+	else echo "benchmarks/calculator_gsm8k.py and core.py are skipped: PARROTLET_REAL_DATA names no folder"; fi
 
 docs: .venv/installed
 	$(BIN)/python docs/pictures.py >/dev/null

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "compare",
     "rewind": "rewind",
     "ledger": "ledger",
+    "export": "export",
     "tokens": "tokens",
     "data": "data",
     "verify-resume": "verify_resume",

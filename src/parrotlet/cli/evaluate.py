@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
+from ..engine import Sampling
 from ..errors import UserError
+from ..evals import centred
+from ..evals.language_model import HuggingFaceModel, OwnModel
+from ..evals.pass_at_k import sample_task
 from ..stages import StageName
-from ..train import Run, score_stage
+from ..tasks import TaskSpec
+from ..train import ProgressLine, Run, Sources, load_model, score_stage
+from ..train.checkpoint import write_json
+from .core_report import measure_core
 from .options import latest_run
 from .report import print_table
 
@@ -16,25 +26,89 @@ def evaluate(
     stage: StageName | None = None,
     tasks: str | None = None,
     limit: int | None = None,
+    core: Path | None = None,
+    hf: Path | None = None,
+    trust_code: bool = False,
+    samples: int | None = None,
+    temperature: float = 0.8,
 ) -> None:
     """Ask a trained stage the evaluation tasks again and write the results.
+
+    With --core the 22 tasks of CORE are measured instead; those of a run's stage are written to its core.json.
 
     Args:
         run: Folder of the run. Default: the newest.
         stage: Which stage. Default: every one that is trained.
-        tasks: Names of tasks among the recipe's, separated by commas. Default: all of them.
-        limit: Problems of each task, at most. Default: the recipe's.
+        tasks: Names of tasks among the recipe's, separated by commas. Default: all of them. With --core: of CORE's.
+        limit: Problems of each task, at most. Default: the recipe's; with --core: all.
+        core: Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/).
+        hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
+        trust_code: Let the folder of --hf run code of its own.
+        samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES; writes no results.
+        temperature: With --samples: higher is more varied.
     """
+    names = None if tasks is None else [name.strip() for name in tasks.split(",")]
+    _check_at_least_1(limit=limit, samples=samples)
+    if hf is not None:
+        if core is None or run is not None or stage is not None:
+            raise UserError("--hf names the model for --core, without --run and --stage: --core BUNDLE --hf FOLDER")
+        measure_core(HuggingFaceModel(hf, trust_code=trust_code), core, names, limit)
+        return
     opened = Run.open(run or latest_run())
-    specs = opened.recipe.eval.tasks
-    if tasks is not None:
-        known = {spec.name or spec.task: spec for spec in specs}
-        asked = [name.strip() for name in tasks.split(",")]
-        if unknown := [name for name in asked if name not in known]:
-            raise UserError(f"--tasks {', '.join(unknown)}: the recipe's tasks are {', '.join(known)}")
-        specs = tuple(known[name] for name in asked)
     stages: list[StageName] = [stage] if stage else opened.stages()
     with opened.lock():
         for name in stages:
-            score_stage(opened, name, specs, limit)
-    print_table(opened.read_results())
+            if core is not None:
+                _core(opened, name, core, names, limit)
+            elif samples is not None:
+                _pass_at_k(opened, name, names, limit, samples, Sampling(temperature=temperature))
+            else:
+                score_stage(opened, name, _recipe_tasks(opened, names), limit)
+    if core is None and samples is None:
+        _print_results(opened.read_results())
+
+
+def _check_at_least_1(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: at least 1")
+
+
+def _core(run: Run, stage: StageName, bundle: Path, names: list[str] | None, limit: int | None) -> None:
+    print(f"{run.folder}, stage {stage}")
+    measured = measure_core(OwnModel(load_model(run, stage), run.tokenizer()), bundle, names, limit)
+    write_json(run.stage_folder(stage) / "core.json", {"checkpoint": run.identity(stage)} | measured)
+
+
+def _pass_at_k(
+    run: Run, stage: StageName, names: list[str] | None, limit: int | None, samples: int, sampling: Sampling
+) -> None:
+    model, tokenizer, sources, settings = load_model(run, stage), run.tokenizer(), Sources(run.recipe), run.recipe.eval
+    sampling = replace(sampling, max_tokens=settings.max_tokens)
+    for spec in _recipe_tasks(run, names):
+        task = sources.task(spec)
+        if names is None and task.kind != "generative":
+            continue
+        line = ProgressLine(stage, 1)
+        measured = sample_task(
+            model, tokenizer, task, samples=samples, sampling=sampling, limit=limit or settings.limit, on_progress=line
+        )
+        line.close()
+        shares = [f"pass@{k} {100 * measured.at(k):.1f} %" for k in sorted({1, samples})]
+        print(f"{stage} {task.name}: {', '.join(shares)} of {len(measured.correct)}")
+
+
+def _print_results(results: dict[str, Any]) -> None:
+    """The table, and for each stage the mean of its tasks' centred accuracies."""
+    print_table(results)
+    for name, entry in results["stages"].items():
+        if tasks := entry["tasks"].values():
+            value = mean(centred(task["accuracy"], task["chance"]) for task in tasks)
+            print(f"ChatCORE of {name}: {value:.3f} (mean over {len(tasks)} tasks; 0 is guessing, 1 all right)")
+
+
+def _recipe_tasks(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...]:
+    known = {spec.name or spec.task: spec for spec in run.recipe.eval.tasks}
+    if unknown := [name for name in names or () if name not in known]:
+        raise UserError(f"--tasks {', '.join(unknown)}: the recipe's tasks are {', '.join(known)}")
+    return tuple(known.values()) if names is None else tuple(known[name] for name in names)

@@ -2,6 +2,6 @@
 
 from .chat_tasks import Answer, TaskResult, evaluate_task
 from .loss import Validation, evaluate_loss
-from .statistics import wilson_interval
+from .statistics import centred, wilson_interval
 
-__all__ = ["Answer", "TaskResult", "Validation", "evaluate_loss", "evaluate_task", "wilson_interval"]
+__all__ = ["Answer", "TaskResult", "Validation", "centred", "evaluate_loss", "evaluate_task", "wilson_interval"]

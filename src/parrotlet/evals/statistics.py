@@ -16,3 +16,8 @@ def wilson_interval(correct: int, n: int, z: float = 1.96) -> tuple[float, float
     low = (middle - half) / scale if correct > 0 else 0.0  # exactly, where rounding would only come near
     high = (middle + half) / scale if correct < n else 1.0
     return low, high
+
+
+def centred(accuracy: float, chance: float) -> float:
+    """0 for guessing, 1 for all right."""
+    return (accuracy - chance) / (1 - chance)

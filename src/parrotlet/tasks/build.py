@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import UserError
 from ..hub import Hub
-from . import arc, custom_json, gsm8k, identity, mmlu, smoltalk
+from . import arc, custom_json, gsm8k, humaneval, identity, mmlu, smoltalk
 from .base import Task
 from .letter_counting import LetterCounting
 from .select import cut_out
@@ -20,6 +20,7 @@ READ: dict[str, Callable[[TaskSpec, Hub], Task]] = {
     "arc-easy": arc.load_easy,
     "arc-challenge": arc.load_challenge,
     "gsm8k": gsm8k.load,
+    "humaneval": humaneval.load,
     "identity": identity.load,
     "custom-json": custom_json.load,
 }

@@ -14,6 +14,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "arc-easy": ("dataset", "subset"),
     "arc-challenge": ("dataset", "subset"),
     "gsm8k": ("dataset", "subset"),
+    "humaneval": ("dataset", "subset"),
     "identity": ("dataset", "subset"),
     "custom-json": ("dataset",),
     "spelling": ("size",),

@@ -1,0 +1,101 @@
+"""The published bundle of CORE (Li et al. 2024, DataComp-LM, arXiv:2406.11794): its tasks and their items.
+
+core.yaml             the tasks: kind, examples before each question, file
+eval_meta_data.csv    accuracy of guessing, in %
+eval_data/…           the items, one JSON object a line
+*.csv                 results of other models
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+
+from ..errors import UserError
+
+Kind = Literal["multiple_choice", "schema", "language_modeling"]
+
+FIELDS: dict[Kind, dict[str, type]] = {
+    "multiple_choice": {"query": str, "choices": list, "gold": int},
+    "schema": {"context_options": list, "continuation": str, "gold": int},
+    "language_modeling": {"context": str, "continuation": str},
+}
+"""What an item of each kind holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreTask:
+    """A task of CORE."""
+
+    name: str
+    kind: Kind
+    shots: int
+    """Solved items that stand before the question."""
+    delimiter: str
+    """Between question and answer."""
+    chance: float
+    """Accuracy of guessing."""
+    path: Path
+
+    def items(self) -> list[dict[str, Any]]:
+        """All items; raises `UserError`, naming the line, if one is none."""
+        lines = self.path.read_text("utf-8").splitlines()
+        return [self._item(line, f"{self.path}, line {i + 1}") for i, line in enumerate(lines) if line.strip()]
+
+    def _item(self, line: str, where: str) -> dict[str, Any]:
+        try:
+            item = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error})") from None
+        for name, kind in FIELDS[self.kind].items():
+            if not isinstance(item, dict) or not isinstance(item.get(name), kind):
+                raise UserError(f"{where}: an item of {self.name} needs {name!r}, found {line[:80]!r}")
+        return item
+
+
+def read_bundle(folder: Path) -> tuple[list[CoreTask], list[CoreTask]]:
+    """The tasks whose file is there, and those whose file is missing. Raises `UserError` if it is no bundle."""
+    try:
+        listed = yaml.safe_load((folder / "core.yaml").read_text("utf-8"))["icl_tasks"]
+        chances = {row["Eval Task"]: float(row["Random baseline"]) for row in _table(folder / "eval_meta_data.csv")}
+        tasks = [_task(entry, chances, folder) for entry in listed]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: not the evaluation bundle of CORE, with core.yaml and eval_meta_data.csv "
+            f"({type(error).__name__}: {error})"
+        ) from None
+    there = [task for task in tasks if task.path.is_file()]
+    if not there:
+        raise UserError(f"{folder}: none of the {len(tasks)} task files is there; the first would be {tasks[0].path}")
+    return there, [task for task in tasks if task not in there]
+
+
+def published_results(folder: Path, model: str = "openai-community-gpt2") -> dict[str, float]:
+    """A model's centred accuracies as the bundle has them, and its CORE; empty if it has none."""
+    path = folder / f"{model}.csv"
+    if not path.is_file():
+        return {}
+    return {row["Task"]: float(row["Centered"]) for row in _table(path)}
+
+
+def _task(entry: dict[str, Any], chances: dict[str, float], folder: Path) -> CoreTask:
+    if entry["icl_task_type"] not in FIELDS:
+        raise ValueError(f"{entry['label']} is of the unknown kind {entry['icl_task_type']!r}")
+    return CoreTask(
+        name=entry["label"],
+        kind=cast("Kind", entry["icl_task_type"]),
+        shots=entry["num_fewshot"][0],
+        delimiter=entry.get("continuation_delimiter", " "),
+        chance=chances[entry["label"]] / 100,
+        path=folder / "eval_data" / entry["dataset_uri"],
+    )
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{(k or "").strip(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)]

@@ -1,0 +1,68 @@
+"""What an evaluation needs of a language model, ours or any of Hugging Face's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..model import GPT
+from ..tokenizer import Tokenizer
+
+
+class LanguageModel(Protocol):
+    """Encodes texts, and says what comes next."""
+
+    context: int
+    """Tokens that it can read."""
+    prefix: list[int]
+    """What every text begins with."""
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Ids of texts."""
+        ...
+
+    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+        """Float32 logits (N, V) of what follows some positions. Rows are filled up on the right."""
+        ...
+
+
+class OwnModel:
+    """A model of Parrotlet."""
+
+    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
+        self._model, self._device = model, next(model.parameters()).device
+        self.context, self.prefix, self.encode = model.config.sequence_len, [tokenizer.bos], tokenizer.encode_batch
+
+    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+        """See `LanguageModel`. The head is computed where it is asked for only."""
+        return self._model.logits(self._model(inputs_BT.to(self._device))[rows_N, columns_N])
+
+
+class HuggingFaceModel:
+    """Any causal language model that `transformers` loads from a folder."""
+
+    def __init__(self, folder: Path, *, trust_code: bool = False) -> None:
+        try:
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError:
+            raise UserError("--hf needs the package transformers: pip install 'parrotlet[export]'") from None
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no model of Hugging Face: there is no config.json")
+        try:
+            self._model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_code).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_code)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(f"{folder}: transformers can't load it: {error}") from None
+        self.context = getattr(self._model.config, "max_position_embeddings", self._tokenizer.model_max_length)
+        self.prefix = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """See `LanguageModel`."""
+        return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+        """See `LanguageModel`. What a row is filled up with comes after all that is asked for, and is not seen."""
+        return self._model(inputs_BT.to(self._model.device)).logits[rows_N, columns_N].float()

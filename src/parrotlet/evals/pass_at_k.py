@@ -1,0 +1,69 @@
+"""pass@k: how likely one of k answers is right (Chen et al. 2021, arXiv:2107.03374)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from math import comb
+from statistics import mean
+
+from ..chat import render_prompt
+from ..engine import Engine, Sampling
+from ..errors import UserError
+from ..model import GPT
+from ..tasks import Task
+from ..tokenizer import Tokenizer
+from .chat_tasks import chosen_items, question
+
+JUDGES = 2
+"""Answers that are judged at a time; a judge may run programs."""
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """The chance that k of `n` answers, of which `correct` are right, hold a right one: without bias for k ≤ n."""
+    assert 0 <= correct <= n
+    assert 1 <= k <= n
+    return 1 - comb(n - correct, k) / comb(n, k)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """How many of an item's sampled answers are right."""
+
+    samples: int
+    correct: tuple[int, ...]
+    """For every item."""
+
+    def at(self, k: int) -> float:
+        """pass@k, the mean over all items."""
+        return mean(pass_at_k(self.samples, correct, k) for correct in self.correct)
+
+
+def sample_task(
+    model: GPT,
+    tokenizer: Tokenizer,
+    task: Task,
+    *,
+    samples: int,
+    sampling: Sampling,
+    limit: int | None = None,
+    rows: int = 32,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Sampled:
+    """Answer each item `samples` times and judge all answers. Items that don't fit into the context count as wrong."""
+    if task.kind != "generative":
+        raise UserError(f"{task.name}: pass@k is for tasks that are answered by writing")
+    items = [task[i] for i in chosen_items(len(task), limit)]
+    prompts = [render_prompt(question(item), tokenizer) for item in items]
+    fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.sequence_len]
+    asked = [i for i in fitting for _ in range(samples)]
+    each = [replace(sampling, seed=sampling.seed + number) for number in range(len(asked))]
+    engine = Engine(model, tokenizer, rows=rows)
+    answers = engine.generate([prompts[i] for i in asked], each, on_progress=on_progress)
+    correct = [0] * len(items)
+    with ThreadPoolExecutor(JUDGES) as pool:
+        texts: Sequence[str] = [answer.text for answer in answers]
+        for i, right in zip(asked, pool.map(task.judge, [items[i] for i in asked], texts), strict=True):
+            correct[i] += right
+    return Sampled(samples=samples, correct=tuple(correct))

@@ -1,0 +1,81 @@
+"""Weights and configuration, in the names of `transformers`.
+
+A plain model is what `transformers` calls NanoChat and loads without custom code. One with a token shift takes
+`modeling_parrotlet.py` along, which adds just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..model import ModelConfig
+
+NAMES = {
+    "embedding": "model.embed_tokens",
+    "head": "lm_head",
+    "attention.q": "self_attn.q_proj",
+    "attention.k": "self_attn.k_proj",
+    "attention.v": "self_attn.v_proj",
+    "attention.out": "self_attn.o_proj",
+    "mlp.up": "mlp.fc1",
+    "mlp.down": "mlp.fc2",
+    "token_shift": "model.token_shift",
+}
+MODELING_FILE = "modeling_parrotlet.py"
+
+
+def their_name(ours: str) -> str:
+    """`blocks.3.attention.q.weight` → `model.layers.3.self_attn.q_proj.weight`."""
+    if not ours.startswith("blocks."):
+        return NAMES[ours.removesuffix(".weight")] + ".weight"
+    _, layer, part = ours.removesuffix(".weight").split(".", 2)
+    return f"model.layers.{layer}.{NAMES[part]}.weight"
+
+
+def their_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under the names of `transformers`."""
+    return {their_name(name): tensor.contiguous() for name, tensor in weights.items()}
+
+
+def their_config(config: ModelConfig, *, bos: int, eos: int) -> dict[str, Any]:
+    """What `config.json` holds.
+
+    `pad_token_id` stays empty: `transformers` would give the embedding of a padding token no gradient.
+    """
+    values = {
+        "architectures": ["NanoChatForCausalLM"],
+        "model_type": "nanochat",
+        "dtype": "float32",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "max_position_embeddings": config.sequence_len,
+        "rms_norm_eps": config.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "final_logit_softcapping": config.softcap,
+        "hidden_act": "relu2",
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "pad_token_id": None,
+    }
+    return values | _CUSTOM if config.token_shift else values
+
+
+_MODULE = MODELING_FILE.removesuffix(".py")
+_CUSTOM = {
+    "architectures": ["ParrotletForCausalLM"],
+    "model_type": "parrotlet",
+    "auto_map": {
+        "AutoConfig": f"{_MODULE}.ParrotletConfig",
+        "AutoModel": f"{_MODULE}.ParrotletModel",
+        "AutoModelForCausalLM": f"{_MODULE}.ParrotletForCausalLM",
+    },
+}

@@ -1,0 +1,196 @@
+"""CORE: its prompts, its scores, and that they don't depend on how they are computed."""
+
+import csv
+import json
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from parrotlet.errors import UserError
+from parrotlet.evals.core import BATCH_TOKENS, core, evaluate_core_task
+from parrotlet.evals.core_bundle import read_bundle
+from parrotlet.evals.core_prompts import rows_of
+from parrotlet.evals.language_model import OwnModel
+from parrotlet.evals.statistics import centred
+from parrotlet.model import GPT, ModelConfig
+
+YAML = """icl_tasks:
+- {label: pick, dataset_uri: a/pick.jsonl, num_fewshot: [1], icl_task_type: multiple_choice,
+   continuation_delimiter: "\\nA: "}
+- {label: who, dataset_uri: a/who.jsonl, num_fewshot: [0], icl_task_type: schema}
+- {label: say, dataset_uri: a/say.jsonl, num_fewshot: [2], icl_task_type: language_modeling}
+- {label: gone, dataset_uri: a/gone.jsonl, num_fewshot: [0], icl_task_type: language_modeling}
+"""
+META = "Eval Task,Random baseline\npick,25\nwho,50\nsay,0\ngone,0\n"
+NOUNS = ("parrot", "river", "oak tree", "morning", "earn", "per minute", "apples", "pears")
+
+
+def items_of(kind, n, seed=0):
+    draw = random.Random(seed)
+    for i in range(n):
+        some = draw.sample(NOUNS, 4)
+        question = f"The {draw.choice(NOUNS)} number {i} said"
+        if kind == "pick":
+            yield {"query": question, "choices": some, "gold": draw.randrange(4)}
+        elif kind == "who":
+            yield {"context_options": [f"{question} {w}" for w in some[:2]], "continuation": "and flew.", "gold": i % 2}
+        else:
+            yield {"context": question + " ", "continuation": some[0]}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    (tmp_path / "eval_data" / "a").mkdir(parents=True)
+    (tmp_path / "core.yaml").write_text(YAML)
+    (tmp_path / "eval_meta_data.csv").write_text(META)
+    for kind in ("pick", "who", "say"):
+        lines = "".join(json.dumps(item) + "\n" for item in items_of(kind, 40))
+        (tmp_path / "eval_data" / "a" / f"{kind}.jsonl").write_text(lines)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def gpt(tokenizer):
+    """A random model with a small random head, whose blocks do something."""
+    model = GPT.build(ModelConfig.from_depth(1, tokenizer.vocab_size, 96, width=32, heads=2), seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * p.shape[-1] ** -0.5)
+    return model.eval()
+
+
+@pytest.fixture
+def model(gpt, tokenizer):
+    return OwnModel(gpt, tokenizer)
+
+
+def test_prompts(bundle, model, tokenizer):
+    """To the letter; examples are drawn by the item's number, never the item itself."""
+    pick, who, say = read_bundle(bundle)[0]
+    model.context = 1000
+    items = pick.items()
+    shown = items[random.Random(1234 + 5).sample([i for i in range(40) if i != 5], 1)[0]]
+    rows = rows_of(pick, items, 5, model)
+    for row, choice in zip(rows, items[5]["choices"], strict=True):
+        solved = f"{shown['query']}\nA: {shown['choices'][shown['gold']]}"
+        text = tokenizer.decode(row.ids)
+        assert text == f"<|bos|>{solved}\n\n{items[5]['query']}\nA: {choice}"
+        assert text.endswith(tokenizer.decode(row.ids[row.start :]))
+    first, second = rows_of(who, who.items(), 0, model)
+    assert first.ids[first.start :] == second.ids[second.start :]
+    assert tokenizer.decode(first.ids[first.start :]) == " and flew."
+    (row,) = rows_of(say, say.items(), 3, model)
+    assert tokenizer.decode(row.ids[row.start :]) == f" {say.items()[3]['continuation']}"
+    assert tokenizer.decode(row.ids).count("\n\n") == 2
+
+
+def plainly(gpt, row):
+    """Mean loss and whether all is likeliest, from the definition."""
+    logits = gpt.logits(gpt(torch.tensor([row.ids])))[0]
+    logprobs = F.log_softmax(logits, -1)
+    scored = range(row.start, len(row.ids))
+    losses = [-logprobs[i - 1, row.ids[i]].item() for i in scored]
+    return sum(losses) / len(losses), all(int(logits[i - 1].argmax()) == row.ids[i] for i in scored)
+
+
+@torch.no_grad()
+def test_decisions_follow_from_the_definition_and_not_from_the_batch(bundle, model, gpt):
+    differ = set()
+    for task in read_bundle(bundle)[0]:
+        items = task.items()
+        random.Random(1337).shuffle(items)
+        expected = []
+        for index in range(len(items)):
+            scores = [plainly(gpt, row) for row in rows_of(task, items, index, model)]
+            losses = [loss for loss, _ in scores]
+            expected.append(int(scores[0][1]) if task.kind == "language_modeling" else losses.index(min(losses)))
+        one_by_one = evaluate_core_task(model, task, batch_tokens=1)
+        assert evaluate_core_task(model, task, batch_tokens=BATCH_TOKENS).decisions == one_by_one.decisions
+        assert one_by_one.decisions == tuple(expected)
+        differ |= set(expected)
+    assert differ >= {0, 1, 2, 3}
+
+
+def test_a_limit_takes_the_first_in_cores_order(bundle, model):
+    task = read_bundle(bundle)[0][1]
+    assert evaluate_core_task(model, task, limit=7).decisions == evaluate_core_task(model, task).decisions[:7]
+
+
+def test_long_prompts_lose_their_beginning_and_keep_their_answer(bundle, model):
+    pick = read_bundle(bundle)[0][0]
+    model.context = 24
+    for row in rows_of(pick, pick.items(), 0, model):
+        assert len(row.ids) == 24
+        assert 1 <= row.start < 24
+    model.context = 2
+    assert all(row.start == 1 for row in rows_of(pick, pick.items(), 0, model))
+
+
+class Stub:
+    """Always likes one text best."""
+
+    context, prefix = 10_000, [0]
+
+    def __init__(self, liked):
+        self.liked = liked
+
+    def encode(self, texts):
+        return [[ord(char) for char in text] for text in texts]
+
+    def logits_at(self, inputs_BT, rows_N, columns_N):
+        logits = torch.zeros(len(rows_N), 1 << 17)
+        logits[:, self.liked] = 10
+        return logits
+
+
+@pytest.mark.real_data
+def test_always_one_letter_is_right_as_often_as_that_letter(real_data):
+    task = next(t for t in read_bundle(real_data / "core" / "eval_bundle")[0] if t.name == "commonsense_qa")
+    result = evaluate_core_task(Stub(ord("B")), task, limit=60)
+    assert set(result.decisions) == {1}
+    items = task.items()
+    random.Random(1337).shuffle(items)
+    assert result.accuracy == sum(item["gold"] == 1 for item in items[:60]) / 60
+
+
+@pytest.mark.real_data
+def test_a_random_model_is_as_good_as_guessing(real_data, tokenizer):
+    """Within its interval, over the choice tasks of the published bundle."""
+    gpt = GPT.build(ModelConfig.from_depth(1, tokenizer.vocab_size, 512, width=32, heads=2), seed=0)
+    tasks = [task for task in read_bundle(real_data / "core" / "eval_bundle")[0] if task.shots == 0]
+    results = [evaluate_core_task(OwnModel(gpt, tokenizer), task, limit=100) for task in tasks]
+    mean, half = core(results)
+    assert abs(mean) <= half < 0.2
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["openai-community-gpt2", "openai-community-gpt2-xl"])
+def test_centring_gives_the_published_core(real_data, name):
+    folder = real_data / "core" / "eval_bundle"
+    there, missing = read_bundle(folder)
+    chances = {task.name: task.chance for task in there + missing}
+    with (folder / f"{name}.csv").open(newline="") as file:
+        rows = {row[0].strip(): [cell.strip() for cell in row[1:3]] for row in list(csv.reader(file))[1:]}
+    published = float(rows.pop("CORE")[1])
+    ours = {task: centred(float(accuracy), chances[task]) for task, (accuracy, _) in rows.items()}
+    assert len(ours) == 22
+    for task, (_, theirs) in rows.items():
+        assert ours[task] == pytest.approx(float(theirs), abs=2e-6)
+    assert sum(ours.values()) / 22 == pytest.approx(published, abs=2e-6)
+
+
+def test_missing_files_are_named_and_bad_lines_too(bundle, model):
+    there, missing = read_bundle(bundle)
+    assert [task.name for task in there] == ["pick", "who", "say"]
+    assert [task.name for task in missing] == ["gone"]
+    path = bundle / "eval_data" / "a" / "who.jsonl"
+    for line, found in (("{", "not JSON"), ('{"gold": 1}', "context_options"), ("3", "context_options")):
+        path.write_text(path.read_text().split("\n", 1)[0] + f"\n{line}\n")
+        with pytest.raises(UserError, match=rf"who.jsonl, line 2: .*{found}"):
+            there[1].items()
+    (bundle / "core.yaml").write_text("icl_tasks: [{label: 3}]")
+    with pytest.raises(UserError, match="not the evaluation bundle"):
+        read_bundle(bundle)

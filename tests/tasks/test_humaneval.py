@@ -1,0 +1,87 @@
+"""HumanEval: what an answer means, and whether its tests hold."""
+
+import pytest
+
+from parrotlet.errors import UserError
+from parrotlet.hub import Hub
+from parrotlet.tasks import TaskSpec, build_task
+from parrotlet.tasks.humaneval import program_of
+from parrotlet.tools import run_tests, sandbox
+
+HEAD = 'import math\n\n\ndef helper(x):\n    return x\n\n\ndef area(r: float) -> float:\n    """Of a circle."""\n'
+BODY = "    return helper(math.pi) * r * r\n"
+WHOLE = HEAD + BODY
+ROW = {
+    "prompt": HEAD,
+    "canonical_solution": BODY,
+    "test": "def check(candidate):\n    assert abs(candidate(2) - 12.566370614359172) < 1e-9\n",
+    "entry_point": "area",
+}
+
+
+@pytest.fixture
+def isolation(monkeypatch):
+    """These tests need it."""
+    monkeypatch.delenv(sandbox.UNISOLATED, raising=False)
+    try:
+        sandbox.check_isolation()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def task(hub, write_rows, isolation):
+    write_rows("openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet", [ROW])
+    return build_task(TaskSpec(task="humaneval", split="test"), hub)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (WHOLE, True),
+        (BODY, True),
+        (f"Here it is:\n```python\n{WHOLE}```\nIt is right.", True),
+        (f"```\n{BODY}```", True),
+        (f"```python\n{BODY}", True),
+        ("def area(r):\n    return helper(math.pi) * r ** 2", True),
+        ("    return 3 * r * r\n", False),
+        ("    import sys; sys.exit(0)\n", False),
+        ("def other(r):\n    return r\n", False),
+        ("I don't know.", False),
+        ("", False),
+    ],
+)
+def test_answers_are_judged_by_their_tests(task, answer, right):
+    assert task.judge(task[0], answer) is right
+
+
+def test_it_is_never_trained_on(hub):
+    with pytest.raises(UserError, match="never trained on"):
+        build_task(TaskSpec(task="humaneval", split="train"), hub)
+
+
+def test_where_nothing_can_be_isolated_it_is_said_before_anything_is_asked(hub, monkeypatch):
+    def refuse():
+        raise UserError("can't be isolated")
+
+    monkeypatch.delenv(sandbox.UNISOLATED, raising=False)
+    monkeypatch.setattr(sandbox, "check_isolation", refuse)
+    with pytest.raises(UserError, match="can't be isolated"):
+        build_task(TaskSpec(task="humaneval", split="test"), hub)
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_all_164_reference_solutions_pass(real_data, isolation):
+    task = build_task(TaskSpec(task="humaneval", split="test"), Hub(folder=real_data / "hub"))
+    judged = [task.judge(item, item.messages[1].text) for item in task]
+    assert judged == [True] * 164
+
+
+@pytest.mark.real_data
+def test_a_body_alone_is_the_same_program(real_data, isolation):
+    task = build_task(TaskSpec(task="humaneval", split="test"), Hub(folder=real_data / "hub"))
+    for index in (0, 38, 115):
+        row = task.rows[index]
+        program = program_of(row["prompt"], row["entry_point"], row["canonical_solution"])
+        assert run_tests(program, f"{row['test']}\ncheck({row['entry_point']})").passed
