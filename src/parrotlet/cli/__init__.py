@@ -17,6 +17,7 @@ COMMANDS = {
     "runs": "runs",
     "eval": "evaluate",
     "chat": "chat",
+    "serve": "serve",
     "bench": "bench",
     "xray": "xray",
     "audit": "audit",

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import tyro
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from ..chat import Conversation, Message
 from ..engine import Completion, Engine, Sampling
 from ..errors import UserError
+from ..inspect.terminal import percent
 from ..stages import StageName
 from ..train import Run, load_model
+from ..train.sources import cache_folder
 from .options import choose_stage, latest_run
+from .typed import history, read_message
 
 SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
 """What stands before and after an event, and its style."""
+HELP = """\
+/stage NAME     go on with another stage: base, mid, sft
+/system TEXT    another system prompt, and a new conversation; without TEXT: none
+/reset          a new conversation
+/tokens         the tokens of the last answer: id, probability, sampled or injected
+/save FILE      add the conversation to a file of JSON lines, as the task custom-json reads it
+A line that ends with \\ goes on in the next one; \"\"\" begins and ends a message of several lines.
+An empty line or Ctrl-D ends the chat; Ctrl-C stops an answer."""
 
 
 def chat(
@@ -33,7 +50,7 @@ def chat(
     seed: int | None = None,
     tools: bool = True,
 ) -> None:
-    """Talk to a trained stage. Tool calls are shown as ⟦expression → result⟧.
+    """Talk to a trained stage. Tool calls are shown as ⟦expression → result⟧. /help tells what else can be typed.
 
     Args:
         run: Folder of the run. Default: the newest.
@@ -48,42 +65,115 @@ def chat(
         tools: Let the model use the calculator.
     """
     opened = Run.open(run or latest_run())
-    name = choose_stage(opened, stage)
-    engine = Engine(load_model(opened, name), opened.tokenizer(), rows=1)
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed))
-    conversation: tuple[Message, ...] = (Message("system", system),) if system else ()
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed), logprobs=True
+    )
+    talk = Talk(opened, choose_stage(opened, stage), system, sampling, tools=tools)
     if prompt is not None:
-        answer(engine, (*conversation, Message("user", prompt)), sampling, tools)
+        talk.ask(prompt)
         return
-    print(f"{opened.folder}, stage {name}. An empty line or Ctrl-D ends; Ctrl-C stops an answer.")
-    turn = 0
-    while asked := _ask():
-        messages = (*conversation, Message("user", asked))
+    print(f"{opened.folder}, stage {talk.stage}. /help tells what can be typed; an empty line or Ctrl-D ends.")
+    with history(cache_folder() / "chat_history"):
+        while typed := read_message("\nyou> "):
+            try:
+                talk.take(typed)
+            except UserError as error:
+                print(f"[{error}]")
+
+
+class Talk:
+    """A conversation at the terminal."""
+
+    def __init__(self, run: Run, stage: StageName, system: str | None, sampling: Sampling, *, tools: bool) -> None:
+        self._run, self._system, self._sampling, self._tools = run, system, sampling, tools
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._last: Completion | None = None
+        self.use_stage(stage)
+        self.reset()
+
+    def take(self, typed: str) -> None:
+        """A command, or else a message. Raises `UserError`."""
+        name, _, rest = typed.partition(" ")
+        commands: dict[str, Callable[[str], None]] = {
+            "/stage": self.use_stage,
+            "/system": self.set_system,
+            "/reset": self.reset,
+            "/tokens": self.show_tokens,
+            "/save": self.save,
+            "/help": lambda _: print(HELP),
+        }
+        if name in commands:
+            commands[name](rest.strip())
+        elif name.startswith("/") and name[1:].isalpha():
+            raise UserError(f"there is no {name}; there are {', '.join(commands)}")
+        else:
+            self.ask(typed)
+
+    def use_stage(self, name: str) -> None:
+        """Answer with another stage from now on; the conversation stays."""
+        there = self._run.stages()
+        if name not in there:
+            raise UserError(f"no stage {name!r}; there are {', '.join(there)}")
+        self.stage = cast("StageName", name)
+        self._tokenizer = self._run.tokenizer()
+        self._engine = Engine(load_model(self._run, self.stage), self._tokenizer, rows=1)
+
+    def set_system(self, text: str) -> None:
+        """Another system prompt; what was said under the one before is forgotten."""
+        self._system = text or None
+        self.reset()
+
+    def reset(self, _: str = "") -> None:
+        """Forget what was said."""
+        self._messages = (Message("system", self._system),) if self._system else ()
+        self._last = None
+
+    def ask(self, text: str) -> None:
+        """Stream an answer; it is kept with the question, unless it is interrupted."""
+        messages = (*self._messages, Message("user", text))
+        completion = self._stream(Conversation(messages))
+        self._sampling = replace(self._sampling, seed=self._sampling.seed + 1)
+        if completion is None:
+            self._console.print(" [interrupted]", style="dim", markup=False)
+            return
+        self._console.print(_how_it_ended(completion, self._sampling), style="dim", markup=False)
+        self._last, self._messages = completion, (*messages, Message("assistant", completion.parts))
+
+    def show_tokens(self, _: str = "") -> None:
+        """The tokens of the last answer."""
+        if self._last is None or self._last.logprobs is None:
+            raise UserError("no answer yet")
+        table = Table("id", "token", "probability", "", box=None, pad_edge=False)
+        for id, injected, logprob in zip(self._last.ids, self._last.injected, self._last.logprobs, strict=True):
+            likely = "" if logprob is None else percent(math.exp(logprob), 1)
+            text = Text(json.dumps(self._tokenizer.token_text(id), ensure_ascii=False))
+            table.add_row(str(id), text, likely, "injected" if injected else "sampled")
+        self._console.print(table)
+
+    def save(self, name: str) -> None:
+        """Add the conversation to a file, a line of JSON."""
+        if not name:
+            raise UserError("say where to: /save FILE")
+        line = json.dumps([dataclasses.asdict(message) for message in self._messages], ensure_ascii=False)
         try:
-            conversation = answer(engine, messages, replace(sampling, seed=sampling.seed + turn), tools)
-        except UserError as error:
-            print(f"[{error}]")
-        turn += 1
+            with Path(name).expanduser().open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise UserError(f"{name}: can't be written ({error.strerror})") from None
+        print(f"[{len(self._messages)} messages added to {name}]")
 
-
-def answer(engine: Engine, messages: tuple[Message, ...], sampling: Sampling, tools: bool) -> tuple[Message, ...]:
-    """Stream an answer to the last message; returns the messages with the answer."""
-    console = Console(highlight=False, soft_wrap=True)
-    completion = None
-    try:
-        for event in engine.stream(Conversation(messages), sampling, tools=tools, slide=True):
-            if event.kind == "end":
-                completion = event.completion
-            else:
-                before, after, style = SHOWN[event.kind]
-                console.print(f"{before}{event.text}{after}", end="", style=style, markup=False)
-    except KeyboardInterrupt:
-        pass
-    if completion is None:
-        console.print(" [interrupted]", style="dim", markup=False)
-        return messages[:-1]
-    console.print(_how_it_ended(completion, sampling), style="dim", markup=False)
-    return (*messages, Message("assistant", completion.parts))
+    def _stream(self, conversation: Conversation) -> Completion | None:
+        completion = None
+        try:
+            for event in self._engine.stream(conversation, self._sampling, tools=self._tools, slide=True):
+                if event.kind == "end":
+                    completion = event.completion
+                else:
+                    before, after, style = SHOWN[event.kind]
+                    self._console.print(f"{before}{event.text}{after}", end="", style=style, markup=False)
+        except KeyboardInterrupt:
+            return None
+        return completion
 
 
 def _how_it_ended(completion: Completion, sampling: Sampling) -> str:
@@ -91,14 +181,6 @@ def _how_it_ended(completion: Completion, sampling: Sampling) -> str:
     if completion.finish != "length":
         return said
     return said + (" [cut at --max-tokens]" if len(completion.ids) >= sampling.max_tokens else " [the context is full]")
-
-
-def _ask() -> str:
-    try:
-        return input("\nyou> ").strip()
-    except EOFError:
-        print()
-        return ""
 
 
 def _seed(seed: int | None) -> int:

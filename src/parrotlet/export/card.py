@@ -103,8 +103,8 @@ def _lineage(run: Run, stage: StageName, state: dict[str, Any]) -> list[tuple[St
 
 def data_of(settings: StageSettings) -> str:
     """The sources of a stage, as its recipe names them."""
-    if settings.documents is not None:
-        return f"`{settings.documents.source}`"
+    if settings.texts:
+        return ", ".join(f"`{texts.source}`" for texts in settings.texts)
     return ", ".join(map(_task, settings.train))
 
 

@@ -1,7 +1,7 @@
 """Choosing, practised: a short question, a short list with letters, a letter.
 
-To find a choice in the list and to say its letter is the hardest thing that the small model of the embedded world learns:
-it takes some ten thousand examples, and single words that are single tokens. So these are many, and as short as can be.
+To find a choice in the list and to say its letter is the hardest thing that the small model of the embedded world
+learns: it takes some ten thousand examples, and words that are single tokens. So these are many, and very short.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+// The run's tabs: curves, results, ledger, x-rays. Each is read anew when it is opened.
+
+import { chart } from "./chart.js";
+import { $, get, make, notify } from "./dom.js";
+import { t } from "./words.js";
+
+const DRAW = { curves, results, ledger };
+
+export async function open(view) {
+  if (!DRAW[view]) return;
+  $(view).replaceChildren(make("p", { role: "status" }, t("loading")));
+  try {
+    const data = await (await get(`/api/${view}`)).json();
+    const drawn = DRAW[view](data);
+    $(view).replaceChildren(...(drawn.length ? drawn : [make("p", {}, t("none"))]));
+  } catch (error) {
+    $(view).replaceChildren();
+    notify(error.message);
+  }
+}
+
+function points(columns, name) {
+  return columns.step.map((step, i) => [step, columns[name][i]]).filter(([, value]) => value !== null);
+}
+
+function curves(stages) {
+  return Object.entries(stages).flatMap(([stage, { training, validation }]) => {
+    const drawn = [
+      figure(`${t("loss")} · ${t("val_loss")} ●`, points(training, "loss"), points(validation, "val_loss")),
+      figure(t("val_bpb"), points(validation, "val_bpb"), points(validation, "val_bpb")),
+      figure(t("lr"), points(training, "lr_mult")),
+    ].filter(Boolean);
+    return [make("h2", {}, stage), make("div", { className: `charts ${stage}` }, ...drawn)];
+  });
+}
+
+function figure(name, line, dots) {
+  return line.length ? make("figure", {}, make("figcaption", {}, name), chart(name, line, dots)) : null;
+}
+
+function results({ stages }) {
+  const names = Object.keys(stages);
+  if (!names.length) return [];
+  const tasks = [...new Set(names.flatMap((stage) => Object.keys(stages[stage].tasks)))];
+  const losses = ["val_bpb", "val_loss"].map((key) => [t(key), ...names.map((stage) => stages[stage][key]?.toFixed(3) ?? "–"), ""]);
+  const rows = tasks.flatMap((task) => {
+    const cells = names.map((stage) => stages[stage].tasks[task]);
+    const row = [task, ...cells.map(score), `${Math.round(100 * cells.find(Boolean).chance)}`];
+    const without = cells.map((cell) => score(cell?.without_tool));
+    return cells.some((cell) => cell?.without_tool) ? [row, [`\u2003${t("no_tool")}`, ...without, ""]] : [row];
+  });
+  return [make("p", {}, t("accuracy")), table([t("task"), ...names, t("chance")], [...losses, ...rows])];
+}
+
+function score(cell) {
+  if (!cell) return "–";
+  const interval = "low" in cell ? ` [${Math.round(100 * cell.low)}–${Math.round(100 * cell.high)}]` : "";
+  return make("span", {}, String(Math.round(100 * cell.accuracy)), make("small", {}, interval));
+}
+
+function ledger(stages) {
+  const keys = ["source", "planned", "trained", "supervised", "epochs", "split", "dropped"];
+  const number = (value) => value.toLocaleString(document.documentElement.lang);
+  return stages.flatMap((stage) => [
+    make("h2", {}, stage.stage, make("small", {}, ` ${t("step")} ${number(stage.done)} ${t("of")} ${number(stage.steps)}`)),
+    table(keys.map(t), stage.entries.map(({ source, planned, trained: [, tokens, supervised], epochs, split, left_out }) =>
+      [source, ...[planned, tokens, supervised].map(number), epochs.toFixed(2), number(split), number(left_out)])),
+    ...(stage.unlogged ? [make("p", {}, `${number(stage.unlogged)} ${t("unlogged")}`)] : []),
+  ]);
+}
+
+function table(head, rows) {
+  const cells = (values, tag) => make("tr", {}, ...values.map((value) => make(tag, tag === "th" ? { scope: "col" } : {}, value)));
+  return make("div", { className: "scroll" },
+    make("table", {}, make("thead", {}, cells(head, "th")), make("tbody", {}, ...rows.map((row) => cells(row, "td")))));
+}
+
+export function startXrays(stages) {
+  const choices = () => stages.map(({ name }) => make("option", { value: name }, name));
+  $("xray-stage").replaceChildren(...choices());
+  $("xray-beside").replaceChildren(make("option", { value: "" }, "–"), ...choices());
+  $("xray-form").onsubmit = (event) => { event.preventDefault(); showXray(); };
+}
+
+// The page goes into a frame of its own, as text: a frame can't send a key.
+async function showXray() {
+  const beside = $("xray-beside").value;
+  notify("");
+  $("xray-note").textContent = t("loading");
+  try {
+    const query = `step=${$("xray-step").value}${beside ? `&beside=${beside}` : ""}`;
+    $("xray").srcdoc = await (await get(`/api/xray/${$("xray-stage").value}?${query}`)).text();
+    $("xray").hidden = false;
+  } catch (error) {
+    notify(error.message);
+  }
+  $("xray-note").textContent = "";
+}

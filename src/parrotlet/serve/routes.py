@@ -1,0 +1,93 @@
+"""The routes of the API: chats, completions, models, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from .answers import Answers
+from .errors import Refusal
+from .forms import ChatForm, CompletionForm
+from .metrics import Metrics
+from .models import Models, Served
+from .protocol import ChatRequest, CompletionRequest
+from .respond import respond
+
+
+def answer_routes(models: Models, metrics: Metrics) -> APIRouter:
+    """Chats and completions."""
+    router = APIRouter()
+
+    @router.post("/v1/chat/completions", response_model=None)
+    async def chat_completions(request: Request, body: ChatRequest) -> Response:
+        """Answer the last message of a conversation."""
+        _check_room("messages", len(body.messages), models.limits.messages)
+        _check_room("n", body.n, models.limits.choices)
+        conversation = body.conversation
+        served = await models.get(body.model)
+        answers = Answers(served, metrics, [conversation] * body.n, body.sampling())
+        form = ChatForm(served, body, conversation)
+        return await respond(request, answers, form, body, tools=body.calculator, slide=body.slide)
+
+    @router.post("/v1/completions", response_model=None)
+    async def completions(request: Request, body: CompletionRequest) -> Response:
+        """Go on with a text, or with token ids."""
+        served = await models.get(body.model)
+        _check_room("n, times the prompts,", body.n * len(body.prompts), models.limits.choices)
+        prompts = await asyncio.to_thread(_encoded, served, body)
+        prompts = [prompt for prompt in prompts for _ in range(body.n)]
+        answers = Answers(served, metrics, prompts, body.sampling())
+        return await respond(request, answers, CompletionForm(served, body, prompts), body, tools=False, slide=False)
+
+    return router
+
+
+def state_routes(models: Models, metrics: Metrics) -> APIRouter:
+    """Which models there are, and how the server is."""
+    router = APIRouter()
+
+    @router.get("/v1/models")
+    def list_models() -> dict[str, Any]:
+        """Every trained stage of the run, the latest first."""
+        return {"object": "list", "data": [_model(models, name) for name in models.names()]}
+
+    @router.get("/v1/models/{name}")
+    def retrieve_model(name: str) -> dict[str, Any]:
+        """One stage."""
+        if name not in models.names():
+            raise Refusal(404, f"no model {name!r}", param="model", code="model_not_found")
+        return _model(models, name)
+
+    @router.get("/health")
+    def health() -> dict[str, Any]:
+        """That the server is there, and which stages are in memory."""
+        return {"status": "ok", "loaded": list(models.loaded)}
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def prometheus() -> PlainTextResponse:
+        """Figures for Prometheus."""
+        return PlainTextResponse(metrics.text(models), media_type="text/plain; version=0.0.4")
+
+    return router
+
+
+def _model(models: Models, name: str) -> dict[str, Any]:
+    created = int((models.run.folder / name).stat().st_mtime)
+    return {"id": name, "object": "model", "created": created, "owned_by": models.run.recipe.name}
+
+
+def _check_room(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise Refusal(400, f"{what} may be {most} at most; found {count}")
+
+
+def _encoded(served: Served, body: CompletionRequest) -> list[list[int]]:
+    tokenizer, size = served.tokenizer, served.tokenizer.vocab_size
+    prompts = [[tokenizer.bos, *tokenizer.encode(p)] if isinstance(p, str) else p for p in body.prompts]
+    unknown = next((id for prompt in prompts for id in prompt if id >= size), None)
+    if unknown is not None:
+        raise Refusal(400, f"prompt: there is no token {unknown}; the vocabulary has {size}", param="prompt")
+    return prompts

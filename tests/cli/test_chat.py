@@ -1,0 +1,93 @@
+"""The chat at the terminal, as a person types."""
+
+import io
+import json
+import re
+import sys
+
+import pytest
+
+from parrotlet.chat import Conversation
+from parrotlet.cli import main
+from parrotlet.cli.typed import read_message
+from parrotlet.recipe import Recipe
+from parrotlet.train import Run, train_stage, train_tokenizer
+from small_run import write_small_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chat")
+    run = Run.begin(folder / "run", Recipe.parse(write_small_run(folder), "test", {"base.num_iterations": 2}))
+    train_tokenizer(run)
+    train_stage(run, "base")
+    train_stage(run, "sft", "base")
+    return run
+
+
+@pytest.fixture
+def chat(run, monkeypatch, capsys):
+    """What is printed when these lines are typed."""
+
+    def typed(*lines, options=("--max-tokens", "6", "--seed", "3")):
+        monkeypatch.setattr(sys, "argv", ["parrotlet", "chat", "--run", str(run.folder), *options])
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(line + "\n" for line in lines)))
+        capsys.readouterr()
+        main()
+        return capsys.readouterr().out
+
+    return typed
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["one"], "one"),
+        (["one \\", "two\\", "three"], "one \ntwo\nthree"),
+        (['"""one', "", "  two", '"""'], "one\n\n  two"),
+        (['"""one"""'], "one"),
+        (["小鹦鹉"], "小鹦鹉"),
+        ([""], ""),
+        ([], None),
+        (["one\\"], None),
+        (['"""one'], None),
+    ],
+)
+def test_messages_of_several_lines(monkeypatch, lines, message):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(line + "\n" for line in lines)))
+    assert read_message("you> ") == message
+
+
+def test_a_stage_is_changed_within_a_conversation(chat):
+    out = chat("Hello?", "/stage base", "Again?", "/stage rl", "")
+    assert "no stage 'rl'; there are base, sft" in out
+    assert out.count("you> ") == 5
+    alone = chat("Hello?", "", options=("--max-tokens", "6", "--seed", "3", "--stage", "base"))
+    assert "stage base" in alone
+
+
+def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path):
+    """And a system prompt begins one, too."""
+    saved = tmp_path / "talk.jsonl"
+    chat("One?", "/reset", "Two?", f"/save {saved}", "/system Be brief.", "Three?", f"/save {saved}", "")
+    first, second = map(json.loads, saved.read_text().splitlines())
+    assert [message["content"] for message in first if message["role"] == "user"] == ["Two?"]
+    assert [message["role"] for message in second] == ["system", "user", "assistant"]
+
+
+def test_what_is_saved_can_be_trained_on(chat, tmp_path):
+    saved = tmp_path / "talk.jsonl"
+    chat("One?", "/save", f"/save {saved}", f"/save {tmp_path}/none/x", "")
+    conversation = Conversation.from_messages(json.loads(saved.read_text()), "saved")
+    conversation.check_trainable("saved")
+
+
+def test_the_tokens_of_an_answer(chat, run):
+    out = chat("/tokens", "Hello?", "/tokens", "/nonsense", "")
+    assert "no answer yet" in out
+    assert "there is no /nonsense; there are /stage, /system" in out
+    rows = re.findall(r'^(\d+) +"(.*)" +([\d.]+) % +sampled', out, re.MULTILINE)
+    assert 0 < len(rows) <= 6
+    for id, token, probability in rows:
+        assert run.tokenizer().token_text(int(id)) == json.loads(f'"{token}"')
+        assert 0 <= float(probability) <= 100

@@ -1,0 +1,27 @@
+"""A server as clients meet it: on a real socket, in a thread."""
+
+import threading
+from contextlib import contextmanager
+
+import uvicorn
+
+from parrotlet.serve.app import build_app
+from parrotlet.serve.limits import Limits
+from parrotlet.serve.server import bind
+
+SMALL = Limits(rows=4, queue=4)
+
+
+@contextmanager
+def serving(run, limits=SMALL, **options):
+    """The address of a server of the run."""
+    config = uvicorn.Config(build_app(run, limits, **options), log_level="critical", timeout_graceful_shutdown=5)
+    with bind("127.0.0.1", 0) as bound:
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
