@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 import torch
 
 from parrotlet.engine import Engine, Sampling
+from parrotlet.export.weights import their_weights
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.tokenizer import Tokenizer
 from parrotlet.train.machine import DTYPES
@@ -30,16 +31,6 @@ from parrotlet.train.machine import DTYPES
 CONFIG = ModelConfig(depth=4, vocab_size=8192, sequence_len=512, width=256, heads=2, kv_heads=2)
 PROMPT, TOKENS = list(range(1, 33)), 64
 SPECIALS = ("bos", "user_start", "user_end", "assistant_start", "assistant_end", "python_start", "python_end")
-NAMES = {
-    "embedding": "model.embed_tokens",
-    "head": "lm_head",
-    "attention.q": "self_attn.q_proj",
-    "attention.k": "self_attn.k_proj",
-    "attention.v": "self_attn.v_proj",
-    "attention.out": "self_attn.o_proj",
-    "mlp.up": "mlp.fc1",
-    "mlp.down": "mlp.fc2",
-}
 
 
 class NoText(Tokenizer):
@@ -106,7 +97,7 @@ def transformers_(model, rows, temperature):
             final_logit_softcapping=c.softcap,
         )
     )
-    theirs.load_state_dict({_their_name(name): p.detach() for name, p in model.named_parameters()})
+    theirs.load_state_dict(their_weights(model.state_dict()))
     theirs = theirs.to(model.dtype).eval()
     sampled = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
 
@@ -119,13 +110,6 @@ def transformers_(model, rows, temperature):
         return [tuple(row[len(PROMPT) :].tolist()) for row in out]
 
     return write
-
-
-def _their_name(ours):
-    if not ours.startswith("blocks."):
-        return NAMES[ours.removesuffix(".weight")] + ".weight"
-    _, layer, part = ours.removesuffix(".weight").split(".", 2)
-    return f"model.layers.{layer}.{NAMES[part]}.weight"
 
 
 def nanochat(folder, dtype, rows, temperature):
