@@ -16,6 +16,7 @@ from parrotlet.optim import Optimizers
 from parrotlet.recipe import Recipe
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
+from parrotlet.train.parallel import run_blocks
 from parrotlet.train.setup import model_config
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         for compiled in (False, True):
             model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
             if compiled:
-                model.compile_blocks(recipe.base.device_batch_size)
+                run_blocks(model, compile_rows=recipe.base.device_batch_size)
             for packed in (False, True):
                 label = f"{dtype:<9} {'compiled' if compiled else 'eager':<9} {'packed' if packed else 'one text'}"
                 batch = a_batch(rows, config.sequence_len, config.vocab_size, packed)

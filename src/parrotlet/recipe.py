@@ -68,7 +68,10 @@ class MachineSettings:
     compile: bool | Literal["auto"] = "auto"
     """Compile the blocks with torch.compile. `auto`: where there is a compiler (of C++ for a CPU)."""
     threads: int = 0
-    """CPU threads. 0: one a core."""
+    """CPU threads, shared by the ranks on a machine. 0: one a core."""
+    recompute: bool = False
+    """Keep only the inputs of the blocks and compute the rest again in the backward pass: far less memory, and a third
+    more to compute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,8 @@ class StageSettings:
     """Steps between checkpoints. The last step is always saved."""
     keep_checkpoints: int = 2
     """How many checkpoints are kept; older ones are removed. 0: all."""
+    keep_every: int = 0
+    """Of the older ones, those whose step is a multiple of this stay. 0: none."""
 
     @property
     def texts(self) -> tuple[DocumentSettings, ...]:
@@ -249,7 +254,7 @@ class Recipe:
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
         for name in ("num_iterations", "target_flops", "target_param_data_ratio", "conversations_per_step"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
-        for name in ("eval_every", "save_every", "sample_every", "keep_checkpoints"):
+        for name in ("eval_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()
         for key, lowest in least.items():

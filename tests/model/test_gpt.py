@@ -1,4 +1,4 @@
-"""The model: how it begins, who attends to whom, the compiled block, and its figures."""
+"""The model: how it begins, who attends to whom, and its figures."""
 
 import dataclasses
 import math
@@ -272,54 +272,6 @@ def test_rows_of_padding_add_nothing(random_model, dtype):
     for name, gradient in gradients[1].items():
         assert gradient.any()
         assert_close(gradients[0][name], gradient, rtol=0, atol=tolerance * float(gradient.abs().max()), msg=name)
-
-
-# The compiled block
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:The .grad attribute:UserWarning")
-def test_the_compiled_block_gives_the_same_loss_and_gradients(random_model):
-    """And one graph serves all layers. (The warnings are about what torch's own compiler does.)"""
-    segments, positions = (x.expand(2, -1) for x in packed([9, 4], 3))
-    ids, targets = random_ids(2, 16), random_ids(2, 16, seed=1)
-    targets[segments == -1] = -1
-    losses, gradients = [], []
-    torch._dynamo.reset()
-    graphs = torch._dynamo.utils.counters["stats"]
-    before = graphs["unique_graphs"]
-    for compiled in (False, True):
-        model = random_model(CONFIG)
-        if compiled:
-            model.compile_blocks(rows=2)
-        losses.append(model.loss_sum(ids, targets, positions, segments))
-        losses[-1].backward()
-        gradients.append(gradients_of(model))
-    assert graphs["unique_graphs"] - before == 1
-    assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
-    for name, gradient in gradients[0].items():
-        assert gradient.any()
-        assert_close(gradients[1][name], gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), msg=name)
-
-
-def test_only_training_on_whole_micro_batches_is_compiled(random_model, monkeypatch):
-    used = []
-
-    def recording(function, **options):
-        return lambda *args: used.append(args[0]) or function(*args)
-
-    monkeypatch.setattr(torch, "compile", recording)
-    model = random_model(CONFIG)
-    names = list(model.state_dict())
-    model.compile_blocks(rows=2)
-    assert list(model.state_dict()) == names
-    ids = random_ids(3, 16)
-    model.loss_sum(ids[:1], ids[:1]).backward()
-    model.loss_sum(ids, ids).backward()
-    model.token_losses(ids[:2], ids[:2])
-    assert not used
-    model.loss_sum(ids[:2], ids[:2]).backward()
-    assert used == list(model.blocks)
 
 
 # Its figures

@@ -14,6 +14,7 @@ from ..errors import UserError
 COMMANDS = {
     "run": "run",
     "train": "train",
+    "plan": "plan",
     "runs": "runs",
     "eval": "evaluate",
     "chat": "chat",
@@ -44,11 +45,14 @@ def main() -> None:
     app = tyro.extras.SubcommandApp()
     for name, module in COMMANDS.items():
         app.command(getattr(import_module(f".{module}", __name__), module), name=name)
+    from .. import ranks  # imports torch, so not above
+
     try:
-        app.cli(
-            prog="parrotlet",
-            description="Train a small chat model end to end, and see what every stage teaches it.",
-        )
+        with ranks.process_group():
+            app.cli(
+                prog="parrotlet",
+                description="Train a small chat model end to end, and see what every stage teaches it.",
+            )
     except UserError as error:
         sys.exit(_complain(error))
     except BrokenPipeError:  # `parrotlet xray … | head`
@@ -57,11 +61,20 @@ def main() -> None:
         if error.errno not in NO_ROOM:
             raise
         sys.exit(_complain(f"{error.filename or 'a file'} could not be written: {error.strerror}. {MAKE_ROOM}"))
+    except RuntimeError:  # what torch raises when another rank is gone
+        if ranks.world_size() == 1 or ranks.first_to("failure"):
+            raise
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        if ranks.is_first():
+            print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
 def _complain(error: object) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    """Tell the error, unless another rank has told of one already."""
+    from .. import ranks
+
+    if ranks.first_to("failure"):
+        print(f"error: {error}", file=sys.stderr, flush=True)
     return 2

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from .. import ranks
 from ..engine import Sampling
 from ..errors import UserError
 from ..evals import centred
@@ -64,7 +65,7 @@ def evaluate(
                 _pass_at_k(opened, name, names, limit, samples, Sampling(temperature=temperature))
             else:
                 score_stage(opened, name, _recipe_tasks(opened, names), limit)
-    if core is None and samples is None:
+    if core is None and samples is None and ranks.is_first():
         _print_results(opened.read_results())
 
 

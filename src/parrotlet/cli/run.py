@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from .. import ranks
 from ..errors import UserError
 from ..inspect import Material
 from ..inspect.audit import audit as find_problems
@@ -34,6 +35,8 @@ def run(
     with opened.lock(), resumable(opened, "run"):
         check = audited if audit else None
         results = run_pipeline(opened, check, accept_data_change=accept_data_change)
+    if not ranks.is_first():
+        return
     print_table(results)
     print_conversations(opened)
     print(f"\nTalk to it:  {program()} chat --run {opened.folder}")
@@ -55,5 +58,6 @@ def resumable(opened: Run, command: str) -> Iterator[None]:
     try:
         yield
     except StoppedByUser:
-        print(f"\nsaved; go on with:  {program()} {command} --run {opened.folder}")
+        if ranks.is_first():
+            print(f"\nsaved; go on with:  {program()} {command} --run {opened.folder}")
         raise KeyboardInterrupt from None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import ranks
 from ..chat import Conversation, Part, render_prompt
 from ..engine import Completion, Engine, Sampling
 from ..model import GPT
@@ -148,20 +149,21 @@ def evaluate_task(
     """Ask `model` the items of `task`, or `limit` of them: the same ones every time.
 
     Generative items are answered greedily with the calculator; if any answer called it, all are asked again
-    without it.
+    without it. Several ranks share the items, and each gets all answers.
     """
     indices = chosen_items(len(task), limit)
     chance = float(np.mean([task.chance(i) for i in indices])) if indices else 0.0
     if task.kind == "choice":
-        answers = _choose(model, tokenizer, task, indices, on_progress)
-        return TaskResult(answers=answers, chance=chance, generative=False)
+        answers = _choose(model, tokenizer, task, ranks.own(indices), on_progress)
+        return TaskResult(answers=tuple(ranks.gather_shares(answers)), chance=chance, generative=False)
     assert task.kind == "generative", f"{task.name} can only be trained on"
     sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
-    engine = Engine(model, tokenizer, rows=min(batch_size, max(1, len(indices))))
+    own = ranks.own(indices)
+    engine = Engine(model, tokenizer, rows=min(batch_size, max(1, len(own))))
     results = []
     for tools in (True, False):
-        answers = _write(engine, task, indices, sampling, tools, on_progress)
-        results.append(TaskResult(answers=answers, chance=chance, generative=True))
+        answers = ranks.gather_shares(_write(engine, task, own, sampling, tools, on_progress))
+        results.append(TaskResult(answers=tuple(answers), chance=chance, generative=True))
         if not without_tool or not results[0].called:
             return results[0]
     return replace(results[0], without_tool=results[1])

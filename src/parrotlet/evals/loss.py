@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .. import ranks
 from ..data import NOT_SUPERVISED, Batch
 from ..model import GPT
 
@@ -37,13 +38,15 @@ class Validation:
 
 @torch.inference_mode()
 def evaluate_loss(model: GPT, batches: Sequence[Batch], bytes_per_token: np.ndarray) -> Validation:
-    """Measure the loss of `model` on the targets of `batches`. `bytes_per_token`: (V,) bytes of each token."""
+    """Measure the loss of `model` on the targets of `batches`, shared out over the ranks. `bytes_per_token`:
+    (V,) bytes of each token."""
     device = next(model.parameters()).device
     nats, tokens, size = 0.0, 0, 0
-    for batch in batches:
+    for batch in ranks.own(batches):
         moved = batch.to(device)
         nats += model.loss_sum(moved.inputs, moved.targets, moved.positions, moved.attention_segments).item()
         targets = batch.targets[batch.targets != NOT_SUPERVISED].numpy()
         tokens += len(targets)
         size += int(bytes_per_token[targets].sum())
+    nats, tokens, size = map(sum, zip(*ranks.gather((nats, tokens, size)), strict=True))
     return Validation(nats=nats, tokens=tokens, bytes=size)

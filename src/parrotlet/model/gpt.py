@@ -18,8 +18,6 @@ Parameters, all float32, used in the compute dtype:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,8 +49,6 @@ class GPT(nn.Module):
         self.token_shift = TokenShift(config.width) if config.token_shift else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
-        self._compiled_block: Callable[..., Tensor] | None = None
-        self._compiled_rows = 0
 
     @classmethod
     def build(
@@ -86,14 +82,6 @@ class GPT(nn.Module):
             std = _initial_std(name, parameter.shape)
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
 
-    def compile_blocks(self, rows: int) -> None:
-        """Compile the block, once for all layers, for training on micro-batches of `rows` rows.
-
-        Everything else (the rest of a batch, measuring, generating) has other shapes from call to call and stays
-        as it is. So how a batch is computed follows from its shape alone, and a resumed run computes the same.
-        """
-        self._compiled_block, self._compiled_rows = torch.compile(Block.__call__, dynamic=False), rows
-
     def forward(
         self,
         inputs_BT: Tensor,
@@ -114,10 +102,8 @@ class GPT(nn.Module):
             before_BTC = F.pad(x_BTC, (0, 0, 1, -1)).masked_fill((positions_BT == 0)[:, :, None], 0)
             x_BTC = self.token_shift(x_BTC, before_BTC)
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
-        compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
-        run_block = compiled or Block.__call__
         for block in self.blocks:
-            x_BTC = run_block(block, x_BTC, rope, mask)
+            x_BTC = block(x_BTC, rope, mask)
         return norm(x_BTC, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import UserError
 from ..model import GPT
-from .muon import Muon
+from .muon import Muon, local
 from .schedule import muon_momentum
+from .sharded_muon import ShardedMuon
 
 TUNED_WIDTH = 768
 """The width at which the learning rates of embedding and head were tuned."""
@@ -60,7 +63,8 @@ class Optimizers:
         self.settings = settings
         self._parameters = dict(model.named_parameters())
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
-        self._muon = Muon(model.blocks.parameters(), lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+        muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
+        self._muon = muon(model.blocks.parameters(), lr=settings.matrix_lr, weight_decay=settings.weight_decay)
         shift = [] if model.token_shift is None else [model.token_shift.weight]
         self._adamw = torch.optim.AdamW(
             [
@@ -116,20 +120,32 @@ class Optimizers:
                     f"the optimiser's state does not fit the model: {key} {tuple(value.shape)} meets "
                     f"{'no parameter' if parameter is None else tuple(parameter.shape)}"
                 )
-            self._of[parameter].state[parameter][slot] = value.to(parameter.device, copy=True)
+            self._of[parameter].state[parameter][slot] = _like(parameter, value)
         missing = self._parameters.keys() - {key.rpartition(".")[0] for key in values}
         if values and missing:
             raise UserError(f"the optimiser's state does not fit the model: it has nothing for {min(missing)}")
 
 
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy of `value` that lies where the parameter does: this rank's rows of it, if it is sharded."""
+    value = value.to(parameter.device, copy=True)
+    if isinstance(parameter, DTensor) and value.ndim:
+        return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    return value
+
+
 def clip_gradients(model: nn.Module, max_norm: float) -> float:
     """Scale the gradients down to the norm `max_norm` over all parameters; returns the norm before.
 
-    A `max_norm` of 0 leaves them as they are. With several ranks: after their gradients were summed.
+    A `max_norm` of 0 leaves them as they are. With several ranks the norm is that of all their rows together.
     """
     assert max_norm >= 0, f"max_norm = {max_norm} is no norm"
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    norm = nn.utils.get_total_norm([local(gradient) for gradient in gradients])
+    if isinstance(gradients[0], DTensor):
+        squared = norm.square()
+        dist.all_reduce(squared, group=gradients[0].device_mesh.get_group())
+        norm = squared.sqrt()
     if max_norm:
         nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
     return float(norm)

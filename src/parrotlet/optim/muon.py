@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -27,6 +28,11 @@ def orthogonalize(matrices: Tensor) -> Tensor:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The rows of a sharded tensor that this rank holds, sharing its memory; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 class Muon(torch.optim.Optimizer):
@@ -63,12 +69,12 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, updates.to(parameters[0].dtype).unbind(), alpha=-lr)
 
-    def _nesterov(self, parameters: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
-        """Update the momentum, a running mean of the gradients, and look one step ahead."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
+    def _nesterov(self, parameters: Sequence[Tensor], momentum: float) -> tuple[Tensor, ...]:
+        """Update the momentum, a running mean of the gradients, and look one step ahead; of shards, the rows here."""
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        buffers = [local(self.state[parameter]["momentum_buffer"]) for parameter in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, buffers, momentum)

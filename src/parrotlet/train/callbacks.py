@@ -79,7 +79,7 @@ class Samples(Callback):
         else:
             asked = ["Who are you?"]
             prompts = [render_prompt(Conversation((Message("user", text),)), tokenizer) for text in asked]
-        engine = Engine(training.model, tokenizer, rows=len(prompts))
+        engine = Engine(training.whole_model(), tokenizer, rows=len(prompts))
         sampling = Sampling(temperature=0.0, max_tokens=SAMPLE_TOKENS)
         for text, completion in zip(asked, engine.generate(prompts, sampling), strict=True):
             written = completion.text.replace("\n", " ")
@@ -98,8 +98,9 @@ class TaskAccuracy(Callback):
         settings = training.settings
         if training.step % settings.tasks_every and training.step < training.total:
             return
+        model = training.whole_model() if self.tasks else training.model
         for task in self.tasks:
-            result = evaluate_task(training.model, training.tokenizer, task, limit=settings.tasks_limit)
+            result = evaluate_task(model, training.tokenizer, task, limit=settings.tasks_limit)
             line[task.name] = result.accuracy
 
 

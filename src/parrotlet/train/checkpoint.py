@@ -2,15 +2,18 @@
 
     model.safetensors       the weights
     optimizer.safetensors   the optimiser's state, `<parameter>.<slot>`, and torch's random state
+                            of several ranks: model-00001-of-00008.safetensors, …, each with its rows of every tensor
     state.json              step, order, model configuration, fingerprints of data and tokenizer
     recipe.toml             the recipe
     manifest.json           size and SHA-256 of each file above; written last
 
-It is written aside, synced to disk, and renamed.
+It is written aside, synced to disk, and renamed. What the ranks write, `torch.distributed.checkpoint`'s
+HuggingFaceStorageReader reads, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -21,13 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from .. import ranks
 from ..errors import UserError
 from ..files import ASIDE, sync, write_json, written_aside
 
 FORMAT = 1
 RNG = "torch.rng"
+SHARDING, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"
+"""The names under which torch.distributed.checkpoint notes in a safetensors file where a tensor's part begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +45,20 @@ class Checkpoint:
     optimizer: dict[str, torch.Tensor]
     state: dict[str, Any]
     recipe: str
+    first_rows: dict[str, int] | None = None
+    """Of a rank's part: the row that each of its tensors begins at. None: the tensors are whole."""
 
 
 def save_checkpoint(stage_folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Write the checkpoint of `step`, whole or not at all.
+    """Write the checkpoint of `step`, whole or not at all; several ranks, which all call this, each write their part.
 
     Raises `UserError` when the disk is full or can't be written; earlier checkpoints are untouched then.
     """
     folder = checkpoint_folder(stage_folder, step)
     try:
-        with written_aside(folder) as aside:
-            aside.mkdir()
-            _write_files(aside, checkpoint)
+        with written_aside(folder) if ranks.is_first() else contextlib.nullcontext(folder) as aside:
+            _write_files(folder, aside, checkpoint)
+        ranks.exchange(f"{folder} saved", "")
     except OSError as error:
         kept = list_checkpoints(stage_folder)
         raise UserError(
@@ -64,8 +73,8 @@ def load_checkpoint(folder: Path, *, optimizer: bool = True) -> Checkpoint:
     """Read a checkpoint and check it against its manifest; `UserError` if it is torn or damaged."""
     verify_checkpoint(folder)
     return Checkpoint(
-        model=load_file(folder / "model.safetensors"),
-        optimizer=load_file(folder / "optimizer.safetensors") if optimizer else {},
+        model=_load_tensors(folder, "model"),
+        optimizer=_load_tensors(folder, "optimizer") if optimizer else {},
         state=json.loads((folder / "state.json").read_text("utf-8")),
         recipe=(folder / "recipe.toml").read_text("utf-8"),
     )
@@ -99,34 +108,75 @@ def checkpoint_folder(stage_folder: Path, step: int) -> Path:
     return stage_folder / "checkpoints" / f"step_{step:06d}"
 
 
-def remove_old_checkpoints(stage_folder: Path, keep: int) -> None:
-    """Keep the newest `keep` checkpoints (0: all), and nothing half-written."""
+def remove_old_checkpoints(stage_folder: Path, keep: int, keep_every: int = 0) -> None:
+    """Keep the newest `keep` checkpoints (0: all), those of every `keep_every`th step, and nothing half-written."""
     for left_over in (stage_folder / "checkpoints").glob(f"*{ASIDE}"):
         shutil.rmtree(left_over, ignore_errors=True)
     for step in list_checkpoints(stage_folder)[:-keep] if keep else []:
-        shutil.rmtree(checkpoint_folder(stage_folder, step))
+        if not keep_every or step % keep_every:
+            shutil.rmtree(checkpoint_folder(stage_folder, step))
 
 
-def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
-    _save_tensors(checkpoint.model, folder / "model.safetensors")
-    _save_tensors(checkpoint.optimizer, folder / "optimizer.safetensors")
-    (folder / "recipe.toml").write_text(checkpoint.recipe, "utf-8")
-    write_json(folder / "state.json", checkpoint.state)
-    files = {path.name: _describe(path) for path in sorted(folder.iterdir())}
-    for name in files:
-        sync(folder / name)
-    write_json(folder / "manifest.json", {"format": FORMAT, "files": files})
-    sync(folder)
+def _write_files(folder: Path, aside: Path, checkpoint: Checkpoint) -> None:
+    """Write this rank's files into the folder that rank 0 makes, which also writes what there is once."""
+    if ranks.is_first():
+        aside.mkdir()
+    aside = folder.with_name(ranks.exchange(f"{folder} aside", aside.name)[0])
+    written = [
+        _save_tensors(tensors, aside, kind, checkpoint.first_rows)
+        for kind, tensors in (("model", checkpoint.model), ("optimizer", checkpoint.optimizer))
+        if tensors
+    ]
+    files = {path.name: _describe(path) for path in written}
+    parts = ranks.exchange(f"{folder} files", json.dumps(files))
+    if ranks.is_first():
+        _finish(aside, checkpoint, {name: found for part in parts for name, found in json.loads(part).items()})
 
 
-def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def _finish(aside: Path, checkpoint: Checkpoint, files: dict[str, Any]) -> None:
+    (aside / "recipe.toml").write_text(checkpoint.recipe, "utf-8")
+    sync(aside / "recipe.toml")
+    write_json(aside / "state.json", checkpoint.state)
+    files |= {name: _describe(aside / name) for name in ("recipe.toml", "state.json")}
+    write_json(aside / "manifest.json", {"format": FORMAT, "files": files})
+    sync(aside)
+
+
+def _save_tensors(
+    tensors: Mapping[str, torch.Tensor], folder: Path, kind: str, first_rows: dict[str, int] | None
+) -> Path:
+    name, metadata = kind, None
+    if first_rows is not None:
+        name = f"{kind}-{ranks.rank() + 1:05d}-of-{ranks.world_size():05d}"
+        offsets = {n: {OFFSETS: [first_rows[n], *[0] * (t.ndim - 1)] if t.ndim else []} for n, t in tensors.items()}
+        metadata = {SHARDING: json.dumps(offsets)}
+    path = folder / f"{name}.safetensors"
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
     except Exception as error:
         # safetensors reports a full disk as an exception of its own; make it the OSError that it is.
         if "os error" in str(error).lower() or "I/O error" in str(error):
             raise OSError(None, str(error)) from error
         raise
+    sync(path)
+    return path
+
+
+def _load_tensors(folder: Path, kind: str) -> dict[str, torch.Tensor]:
+    """The tensors of all ranks' files, whole."""
+    parts: dict[str, list[tuple[int, torch.Tensor]]] = {}
+    for path in folder.glob(f"{kind}*.safetensors"):
+        with safe_open(path, "pt") as file:
+            offsets = json.loads((file.metadata() or {}).get(SHARDING, "{}"))
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                first = offsets[name][OFFSETS] if name in offsets else ()
+                parts.setdefault(name, []).append((first[0] if first else 0, file.get_tensor(name)))
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _joined(parts: list[tuple[int, torch.Tensor]]) -> torch.Tensor:
+    tensors = [tensor for _, tensor in sorted(parts, key=lambda part: part[0])]
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
 def _describe(path: Path) -> dict[str, Any]:

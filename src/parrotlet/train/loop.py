@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .. import ranks
 from ..data import Batch, Order, State, count_sources, plan_lines
 from ..data.prefetch import prefetch
 from ..errors import UserError
@@ -21,8 +22,11 @@ from ..optim import Optimizers, clip_gradients, lr_multiplier
 from ..recipe import StageSettings
 from ..stages import Stage
 from ..tokenizer import Tokenizer
-from .checkpoint import RNG, Checkpoint, list_checkpoints, remove_old_checkpoints, save_checkpoint
+from .checkpoint import RNG, Checkpoint, remove_old_checkpoints, save_checkpoint
+from .parallel import own_parts, own_rows, whole_model, whole_on_first
 from .run import Run
+from .saver import Saver
+from .watch import PATIENCE, STAND_STILL_SECONDS, Watch
 
 
 class Callback:
@@ -70,11 +74,24 @@ class Training:
     """Where the data changed on the way and that was accepted: `{"step", "changed"}`."""
     stop: bool = False
     """Set from outside (Ctrl-C): save after this step and end."""
+    saved: int | None = None
+    """The step of the last checkpoint."""
+    saver: Saver = field(default_factory=Saver)
+    watch: Watch = field(init=False)
+    timeout: float = STAND_STILL_SECONDS
+    """How long, in seconds, one of several ranks may stand still before all of them end."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.stage.name, self.timeout)
 
     @property
     def settings(self) -> StageSettings:
         """The stage's sizes and intervals."""
         return self.run.recipe.stage(self.stage.name)
+
+    def whole_model(self) -> GPT:
+        """The model for measuring and generating, with all weights on each of the ranks, which all have to ask."""
+        return whole_model(self.model)
 
     def tell(self, hook: str, *args: Any) -> None:
         """Call a hook of every callback."""
@@ -99,7 +116,12 @@ def train(training: Training) -> None:
     t.tell("on_start")
     for line in _plan(t):
         t.tell("on_notice", line)
-    with closing(prefetch(t.order.batches(t.order_state))) as batches, stop_on_signal(t):
+    with (
+        t.saver,
+        t.watch,
+        closing(prefetch(t.order.batches(t.order_state))) as batches,
+        stop_on_signal(t),
+    ):
         while t.step < t.total:
             measured = _due(t.step, t.settings.eval_every)
             if t.step and (measured or _due(t.step, t.settings.save_every)):
@@ -109,10 +131,11 @@ def train(training: Training) -> None:
             _one_step(t, batches)
             if t.stop:
                 save(t)
+                t.saver.wait()
                 raise StoppedByUser
         save(t)
-    measure(t)
-    t.tell("on_end")
+        measure(t)
+        t.tell("on_end")
 
 
 def _plan(t: Training) -> Iterator[str]:
@@ -128,15 +151,20 @@ def _plan(t: Training) -> Iterator[str]:
 
 def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
     started = time.perf_counter()
+    t.watch.at(t.step, "reading its rows")
     batch, state = next(batches)
     before = t.order.epochs(t.order_state)
     for name, epoch in t.order.epochs(state).items():
         if epoch > before[name]:
             t.tell("on_notice", f"step {t.step}: {name} begins again (epoch {epoch + 1})")
     lr_mult = learning_rate_multiplier(t.stage, t.settings, t.step, t.total)
+    t.watch.at(t.step, "computing")
     loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.device_batch_size, t.step, lr_mult)
+    losses, stops = zip(*ranks.gather((loss, t.stop)), strict=True)
+    loss, t.stop = sum(losses), any(stops)
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
-        raise UserError(_not_a_number(t, batch, loss, grad_norm))
+        raise UserError(_not_a_number(t, batch, losses, grad_norm))
+    t.saver.check()
     line = {
         "step": t.step,
         "loss": loss,
@@ -161,7 +189,7 @@ def optimize(
     """One optimiser step on `batch`; returns its loss and the norm of the gradient before clipping.
 
     The loss is the sum over all supervised tokens of the step divided by their number, whatever the size of the
-    micro-batches.
+    micro-batches. Each of several ranks computes its rows and returns its part of the loss.
     """
     loss = accumulate_gradients(model, batch, micro_rows)
     grad_norm = clip_gradients(model, optimizers.settings.grad_clip)
@@ -171,11 +199,11 @@ def optimize(
 
 
 def accumulate_gradients(model: GPT, batch: Batch, micro_rows: int) -> float:
-    """Add the gradient of the step's loss to the parameters, `micro_rows` rows at a time; returns the loss."""
+    """Add the gradient of the step's loss to the parameters, `micro_rows` rows at a time; returns the rank's loss."""
     device = next(model.parameters()).device
     count = max(batch.supervised, 1)
     total = 0.0
-    for micro in batch.micro_batches(micro_rows):
+    for micro in own_rows(batch).micro_batches(micro_rows):
         micro = micro.to(device)
         loss = model.loss_sum(micro.inputs, micro.targets, micro.positions, micro.attention_segments) / count
         loss.backward()
@@ -193,39 +221,58 @@ def learning_rate_multiplier(stage: Stage, settings: StageSettings, step: int, t
 
 
 def save(t: Training) -> None:
-    """Save a checkpoint of this step, unless there is one."""
-    folder = t.run.stage_folder(t.stage.name)
-    if t.step in list_checkpoints(folder):
+    """Begin to save a checkpoint of this step, unless that was done; the last one of a stage is whole, in one file."""
+    if t.step == t.saved:
         return
-    save_checkpoint(
-        folder,
-        t.step,
-        Checkpoint(
-            model=dict(t.model.state_dict()),
-            optimizer={**t.optimizers.state_dict(), RNG: torch.get_rng_state()},
-            state={
-                "stage": t.stage.name,
-                "step": t.step,
-                "steps": t.total,
-                "started_from": t.started_from,
-                "order": t.order_state,
-                "model": t.model.config.to_dict(),
-                "tokenizer": t.tokenizer.fingerprint,
-                "data": t.data,
-                "data_changes": t.data_changes,
-                "cut": t.order.cut,
-            },
-            recipe=t.run.recipe.to_toml(),
-        ),
+    t.watch.at(t.step, "saving", PATIENCE)
+    t.saver.wait()
+    folder, step, settings, checkpoint = t.run.stage_folder(t.stage.name), t.step, t.settings, _checkpoint(t)
+
+    def write() -> None:
+        save_checkpoint(folder, step, checkpoint)
+        if ranks.is_first():
+            remove_old_checkpoints(folder, settings.keep_checkpoints, settings.keep_every)
+
+    t.saver.start(write)
+    t.saved = t.step
+
+
+def _checkpoint(t: Training) -> Checkpoint:
+    """What has to be saved, copied, so that the training can go on."""
+    model, optimizer = dict(t.model.state_dict()), {**t.optimizers.state_dict(), RNG: torch.get_rng_state()}
+    first_rows = None
+    if ranks.world_size() > 1 and t.step >= t.total:
+        model, optimizer = whole_on_first(model), whole_on_first(optimizer)
+    else:
+        (model, rows), (optimizer, more) = own_parts(model), own_parts(optimizer)
+        first_rows = rows | more if ranks.world_size() > 1 else None
+    return Checkpoint(
+        model=model,
+        optimizer=optimizer,
+        state={
+            "stage": t.stage.name,
+            "step": t.step,
+            "steps": t.total,
+            "started_from": t.started_from,
+            "order": t.order_state,
+            "model": t.model.config.to_dict(),
+            "tokenizer": t.tokenizer.fingerprint,
+            "data": t.data,
+            "data_changes": t.data_changes,
+            "cut": t.order.cut,
+        },
+        recipe=t.run.recipe.to_toml(),
+        first_rows=first_rows,
     )
-    remove_old_checkpoints(folder, t.settings.keep_checkpoints)
 
 
 def measure(t: Training) -> None:
-    """Measure the validation loss, and whatever the callbacks add."""
+    """Measure the validation loss, and whatever the callbacks add, once the checkpoint is on the disk."""
+    t.watch.at(t.step, "measuring", PATIENCE)
+    t.saver.wait()
     line: dict[str, Any] = {"step": t.step}
     if t.validation:
-        validation: Validation = evaluate_loss(t.model, t.validation, t.tokenizer.bytes_per_token)
+        validation: Validation = evaluate_loss(t.whole_model(), t.validation, t.tokenizer.bytes_per_token)
         line |= {
             "val_loss": validation.loss,
             "val_bpb": validation.bits_per_byte,
@@ -262,12 +309,15 @@ def stop_on_signal(t: Training) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _not_a_number(t: Training, batch: Batch, loss: float, grad_norm: float) -> str:
+def _not_a_number(t: Training, batch: Batch, losses: Sequence[float], grad_norm: float) -> str:
     sources = [s for row in batch.sources for s in row]
     named = ", ".join(f"{s.task or s.dataset}[{s.index}]" for s in sources[:8])
     more = f" and {len(sources) - 8} more" if len(sources) > 8 else ""
+    bad = [rank for rank, loss in enumerate(losses) if not math.isfinite(loss)]
+    where = f"rank {', '.join(map(str, bad))}, " if bad and len(losses) > 1 else ""
     return (
-        f"{t.stage.name} step {t.step}: the loss is {loss} (gradient norm {grad_norm}), so training stops; "
+        f"{where}{t.stage.name} step {t.step}: the loss is {sum(losses)} (gradient norm {grad_norm}), so training "
+        "stops; "
         f"the rows of this step hold {named}{more}. "
         f"`parrotlet xray {t.stage.name} --run {t.run.folder} --step {t.step}` shows them. "
         'The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = "float32"'

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from .. import ranks
 from ..errors import UserError
 from ..recipe import MachineSettings
 
@@ -31,8 +32,13 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
 
 
 def use_machine(settings: MachineSettings) -> tuple[torch.device, torch.dtype]:
-    """Set up torch for resolved settings; returns the device and the dtype to compute in."""
-    torch.set_num_threads(settings.threads)
+    """Set up torch for resolved settings; returns the device and the dtype to compute in.
+
+    The ranks of a machine share its threads.
+    """
+    if ranks.world_size() > 1 and settings.device == "mps":
+        raise UserError('several ranks compute on "cpu" or "cuda"; machine.device is "mps"')
+    torch.set_num_threads(max(1, settings.threads // ranks.ranks_on_this_machine()))
     return torch.device(settings.device), DTYPES[settings.dtype]
 
 

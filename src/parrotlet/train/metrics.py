@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .. import ranks
 from ..files import write_text
 
 
 class MetricsFile:
-    """Lines of JSON, each with a `step`; appended and flushed one by one."""
+    """Lines of JSON, each with a `step`; appended and flushed one by one, by the first rank alone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line."""
+        if not ranks.is_first():
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -29,5 +32,7 @@ class MetricsFile:
 
     def cut_back(self, first_step_to_drop: int) -> None:
         """Drop the lines of this step and later ones: they come again."""
+        if not ranks.is_first():
+            return
         kept = [line for line in self.read() if line["step"] < first_step_to_drop]
         write_text(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

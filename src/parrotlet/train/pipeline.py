@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import ranks
 from ..evals import TaskResult, evaluate_loss, evaluate_task
 from ..files import write_text
 from ..stages import STAGES, StageName
@@ -29,10 +30,12 @@ def run_pipeline(
     `check` is called before the first stage begins. Returns the results (`results.json`).
     """
     began = time.monotonic()
-    check_data(run.sources)
+    with ranks.first_rank_first():
+        check_data(run.sources)
     train_tokenizer(run)
-    if check and not run.stages():
-        check(run)
+    with ranks.first_rank_first():
+        if check and ranks.is_first() and not run.stages():
+            check(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
         train_stage(run, stage, accept_data_change=accept_data_change)
@@ -41,8 +44,8 @@ def run_pipeline(
     return run.read_results()
 
 
-def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_data_change: bool = False) -> None:
-    """Train a stage to its end, from its last checkpoint if it has one.
+def train_stage(run: Run, name: StageName, start: str | None = None, **options: Any) -> None:
+    """Train a stage to its end, from its last checkpoint if it has one. `options` are those of `prepare`.
 
     Raises `UserError` if `start` is not what it began from, or can't be.
     """
@@ -52,20 +55,26 @@ def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_d
     began = time.monotonic()
     try:
         callbacks = default_callbacks(run)
-        train(prepare(run, STAGES[name], start=start, callbacks=callbacks, accept_data_change=accept_data_change))
+        train(prepare(run, STAGES[name], start=start, callbacks=callbacks, **options))
     finally:
         _add_wall_seconds(run, time.monotonic() - began)
 
 
 def default_callbacks(run: Run) -> list[Callback]:
-    """What accompanies every training."""
+    """What accompanies every training: on ranks other than the first, what needs all of them."""
+    if not ranks.is_first():
+        return [TaskAccuracy(), Samples()]
     callbacks: list[Callback] = [TaskAccuracy(), Console(), Samples()]
     track = run.recipe.track
     return callbacks if track.to == "none" else [*callbacks, Tracker(track.to, track.project)]
 
 
 def finished(run: Run, stage: StageName) -> bool:
-    """Whether the stage's last step is saved and measured."""
+    """Whether the stage's last step is saved and measured, as rank 0 finds it."""
+    return ranks.gather(_finished(run, stage))[0]
+
+
+def _finished(run: Run, stage: StageName) -> bool:
     steps = list_checkpoints(run.stage_folder(stage))
     if not steps or run.load(stage).state["steps"] > steps[-1]:
         return False
@@ -74,7 +83,7 @@ def finished(run: Run, stage: StageName) -> bool:
 
 def scored(run: Run, stage: StageName) -> bool:
     """Whether the results hold scores of the stage's last checkpoint on all of the recipe's tasks."""
-    entry = run.read_results()["stages"].get(stage, {})
+    entry = ranks.gather(run.read_results())[0]["stages"].get(stage, {})
     asked = {spec.name or spec.task for spec in run.recipe.eval.tasks}
     return entry.get("checkpoint") == run.identity(stage) and asked <= entry["tasks"].keys()
 
@@ -125,6 +134,8 @@ def score_stage(
 
 def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult], keep_others: bool) -> None:
     """`answers.jsonl` in the stage's folder: what was asked, what was answered, right or wrong."""
+    if not ranks.is_first():
+        return
     others = [line for line in run.answers(stage) if keep_others and line["task"] not in results]
     asked = [{"task": name, **answer} for name, result in results.items() for answer in result.transcripts]
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*others, *asked])

@@ -6,6 +6,8 @@ import sys
 import time
 from collections import deque
 
+from .. import ranks
+
 LOG_EVERY_SECONDS = 15.0
 SHOW_AFTER_SECONDS = 1.0
 
@@ -13,7 +15,7 @@ SHOW_AFTER_SECONDS = 1.0
 class ProgressLine:
     """On a terminal one line that rewrites itself; in a log file a new line every 15 seconds and at the end.
 
-    A total of 0 is one that nobody knows yet.
+    A total of 0 is one that nobody knows yet. Of several ranks only the first shows anything.
     """
 
     def __init__(self, label: str, total: int, *, done: int = 0) -> None:
@@ -29,7 +31,7 @@ class ProgressLine:
         self.recent.append((now, done))
         every = 0.2 if self.on_terminal else LOG_EVERY_SECONDS
         first_time = not self._visible and now - self.started > SHOW_AFTER_SECONDS
-        if first_time or (self._visible and now - self.shown >= every):
+        if ranks.is_first() and (first_time or (self._visible and now - self.shown >= every)):
             self._show(done, detail, now)
 
     def __call__(self, done: int, total: int) -> None:
@@ -46,7 +48,7 @@ class ProgressLine:
     def close(self, summary: str = "") -> None:
         """Take the line away and, if given, leave a summary."""
         self.clear()
-        if summary:
+        if summary and ranks.is_first():
             print(f"{self.label:<10} {summary}", file=sys.stderr, flush=True)
 
     def _show(self, done: int, detail: str, now: float) -> None:

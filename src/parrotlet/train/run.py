@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .. import ranks
 from ..errors import UserError
 from ..files import write_json, write_text
 from ..recipe import MachineSettings, Recipe, differences
@@ -39,6 +40,11 @@ class Run:
     @classmethod
     def begin(cls, folder: Path, recipe: Recipe) -> Run:
         """Begin a run in `folder`, or go on with the one that is there if its recipe is the same."""
+        with ranks.first_rank_first():
+            return cls._begin(folder, recipe)
+
+    @classmethod
+    def _begin(cls, folder: Path, recipe: Recipe) -> Run:
         if (folder / "recipe.toml").exists():
             run = cls.open(folder)
             asked = replace(recipe, machine=_decided(recipe.machine, run.recipe.machine))
@@ -49,6 +55,8 @@ class Run:
                     + "\nchoose another folder with --run, or remove this one"
                 )
             return run
+        if not ranks.is_first():
+            raise UserError(f"{folder}: not there, though rank 0 has made it; all machines must see the same folder")
         run = cls(folder, replace(recipe, machine=resolve_machine(recipe.machine)))
         try:
             write_text(folder / "recipe.toml", run.recipe.to_toml())
@@ -66,7 +74,10 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process from writing to the run at the same time."""
+        """Keep another command from writing to the run at the same time."""
+        if not ranks.is_first():
+            yield
+            return
         with (self.folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,8 +145,9 @@ class Run:
         return json.loads(path.read_text("utf-8")) if path.exists() else {"wall_seconds": 0.0, "stages": {}}
 
     def write_results(self, results: dict[str, Any]) -> None:
-        """Replace `results.json`, whole."""
-        write_json(self.folder / "results.json", results)
+        """Replace `results.json`, whole; the first rank alone does it."""
+        if ranks.is_first():
+            write_json(self.folder / "results.json", results)
 
 
 def _decided(asked: MachineSettings, before: MachineSettings) -> MachineSettings:
@@ -145,4 +157,5 @@ def _decided(asked: MachineSettings, before: MachineSettings) -> MachineSettings
         dtype=before.dtype if asked.dtype == "auto" else asked.dtype,
         compile=before.compile if asked.compile == "auto" else asked.compile,
         threads=asked.threads or before.threads,
+        recompute=asked.recompute,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .. import ranks
 from ..errors import UserError
 from ..files import cache_folder
 from ..model import GPT, ModelConfig
@@ -18,17 +19,20 @@ from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
-from .machine import use_machine
+from .machine import DTYPES, use_machine
+from .parallel import parallelize
 from .progress import ProgressLine, duration
 from .run import Run
 from .sources import Sources
+from .watch import STAND_STILL_SECONDS
 
 
 def train_tokenizer(run: Run) -> Tokenizer:
     """The run's tokenizer, trained first if there is none."""
     folder = run.folder / "tokenizer"
-    if not (folder / "tokenizer.json").exists():
-        recipe_tokenizer(run.recipe, run.sources).save(folder)
+    with ranks.first_rank_first():
+        if not (folder / "tokenizer.json").exists():
+            recipe_tokenizer(run.recipe, run.sources).save(folder)
     return run.tokenizer()
 
 
@@ -67,6 +71,7 @@ def prepare(
     start: str | None = None,
     callbacks: Sequence[Callback] = (),
     accept_data_change: bool = False,
+    timeout: float = STAND_STILL_SECONDS,
 ) -> Training:
     """Everything a stage needs to train, standing where its last checkpoint does, or at its beginning.
 
@@ -79,8 +84,14 @@ def prepare(
     data = sources.fingerprints(stage, tokenizer)
     if checkpoint and resumed and not accept_data_change:
         _check_same(run, stage, checkpoint, data)
-    model = _model(run, tokenizer, checkpoint)
-    order = sources.order(stage, tokenizer)
+    machine, settings = run.recipe.machine, run.recipe.stage(stage.name)
+    device, _ = use_machine(machine)
+    model = _model(run, tokenizer, checkpoint, device if ranks.world_size() == 1 else torch.device("cpu"))
+    with ranks.first_rank_first():
+        order = sources.order(stage, tokenizer)
+        validation = sources.validation_batches(stage, tokenizer)
+    compile_rows = settings.device_batch_size if machine.compile else None
+    parallelize(model, device, recompute=machine.recompute, compile_rows=compile_rows)
     training = Training(
         run=run,
         stage=stage,
@@ -88,30 +99,31 @@ def prepare(
         model=model,
         optimizers=Optimizers(model, run.recipe.optim),
         order=order,
-        validation=sources.validation_batches(stage, tokenizer),
-        total=order.steps or horizon(run.recipe.stage(stage.name), model.config),
+        validation=validation,
+        total=order.steps or horizon(settings, model.config),
         data=data,
         started_from=started_from,
         order_state=order.start(),
         callbacks=callbacks,
+        timeout=timeout,
     )
     if checkpoint and resumed:
         torch.set_rng_state(checkpoint.optimizer.pop(RNG))
         training.optimizers.load_state_dict(checkpoint.optimizer)
-        training.step, training.order_state = checkpoint.state["step"], checkpoint.state["order"]
+        training.step = training.saved = checkpoint.state["step"]
+        training.order_state = checkpoint.state["order"]
         training.data_changes = checkpoint.state["data_changes"]
         _accept_changes(training, checkpoint.state)
     else:
         torch.manual_seed(run.recipe.seed)
         run.stage_folder(stage.name).mkdir(parents=True, exist_ok=True)
-    if run.recipe.machine.compile and training.step < training.total:
-        model.compile_blocks(run.recipe.stage(stage.name).device_batch_size)
     return training
 
 
 def load_model(run: Run, stage: StageName, step: int | None = None) -> GPT:
     """The model of a stage's checkpoint, ready to be asked."""
-    return _model(run, run.tokenizer(), run.load(stage, step)).eval()
+    device, _ = use_machine(run.recipe.machine)
+    return _model(run, run.tokenizer(), run.load(stage, step), device).eval()
 
 
 def horizon(settings: StageSettings, config: ModelConfig) -> int:
@@ -127,9 +139,9 @@ def horizon(settings: StageSettings, config: ModelConfig) -> int:
     raise UserError("[base] needs num_iterations, target_flops or target_param_data_ratio")
 
 
-def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None) -> GPT:
+def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None, device: torch.device) -> GPT:
     """The model of a checkpoint; without one, the recipe's, with random weights."""
-    device, dtype = use_machine(run.recipe.machine)
+    dtype = DTYPES[run.recipe.machine.dtype]
     if checkpoint is None:
         config = model_config(run.recipe.model, tokenizer.vocab_size)
         return GPT.build(config, seed=run.recipe.seed, device=device, dtype=dtype)

@@ -1,0 +1,121 @@
+"""Ranks: the processes that `torchrun` starts, each with its share of the work.
+
+Lies below all layers, as `errors` does. Without torchrun there is one rank, number 0, no process group, and nothing
+here does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+LONGEST_WAIT = datetime.timedelta(days=1)
+"""For what one rank does while the others wait (training a tokenizer). In training, `train.watch` ends it sooner."""
+POLL_SECONDS = 0.02
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the ranks that torchrun started, if it did: gloo between CPUs, NCCL between CUDA devices."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=LONGEST_WAIT)
+    yield
+    dist.destroy_process_group()  # not after an error: the others may not come to it
+
+
+def world_size() -> int:
+    """How many ranks there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this one, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is rank 0, which writes and speaks for all."""
+    return rank() == 0
+
+
+def ranks_on_this_machine() -> int:
+    """How many ranks share this machine's cores."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if dist.is_initialized() else 1
+
+
+def own(items: Sequence[T]) -> Sequence[T]:
+    """This rank's share of `items`: those whose number is ≡ rank (mod world size)."""
+    return items[rank() :: world_size()]
+
+
+def gather(value: T) -> list[T]:
+    """The values of all ranks, in order, on every rank. Each has to call it."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[T] = [value] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def gather_shares(share: Sequence[T]) -> list[T]:
+    """All items, in their order, from what every rank made of its `own`."""
+    shares = gather(list(share))
+    return [shares[i % len(shares)][i // len(shares)] for i in range(sum(map(len, shares)))]
+
+
+@contextlib.contextmanager
+def first_rank_first() -> Iterator[None]:
+    """Rank 0 goes through the block alone, then the others: they find what it has left on the disk."""
+    if not is_first():
+        gather(None)
+    yield
+    if is_first():
+        gather(None)
+
+
+def store() -> dist.Store:
+    """What the ranks can write to and read from one by one, without all of them taking part."""
+    return dist.distributed_c10d._get_default_store()
+
+
+def exchange(key: str, value: str) -> list[str]:
+    """The values that all ranks give under `key`, in order. Like `gather`, but once a key, and from any thread."""
+    if not dist.is_initialized():
+        return [value]
+    post(key, value)
+    while not store().check([f"{key}/{number}" for number in range(world_size())]):
+        time.sleep(POLL_SECONDS)
+    return list(posted(key).values())
+
+
+def post(key: str, value: str) -> None:
+    """Leave a value for the others to read, in place of the one before."""
+    store().set(f"{key}/{rank()}", value)
+
+
+def posted(key: str) -> dict[int, str]:
+    """What the ranks have left under `key`, by rank."""
+    keys = {number: f"{key}/{number}" for number in range(world_size())}
+    return {number: store().get(each).decode() for number, each in keys.items() if store().check([each])}
+
+
+def first_to(claim: str) -> bool:
+    """Whether no other rank has claimed this before; for what one of several ranks should say."""
+    try:
+        return not dist.is_initialized() or store().compare_set(claim, "", str(rank())) == str(rank()).encode()
+    except dist.DistError:  # the launcher, which keeps the store, is gone
+        return True

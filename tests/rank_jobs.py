@@ -1,0 +1,173 @@
+"""What the tests of several ranks run: `rank_jobs.py all FOLDER`; `torchrun … rank_jobs.py command FAULT …`."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from parrotlet import ranks
+from parrotlet.data import Batch
+from parrotlet.model import GPT, ModelConfig
+from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
+from parrotlet.optim.groups import _like
+from parrotlet.train import loop
+from parrotlet.train.parallel import num_local_elements, parallelize, whole
+
+CONFIG = ModelConfig(depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, token_shift=True)
+"""Nothing in it divides by 4, and of some matrices a rank has no row."""
+STEPS = 3
+FAULT_STEP = 5
+
+
+def perturbed_model(dtype=torch.float32):
+    """Away from the zeros that a model begins with."""
+    model = GPT.build(CONFIG, seed=3, dtype=dtype)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+    return model
+
+
+def random_batch(rows=7):
+    """Rows that don't divide, one of them with nothing supervised."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, CONFIG.vocab_size, (rows, 32), generator=generator)
+    targets = torch.where(torch.rand((rows, 32), generator=generator) < 0.4, ids.roll(-1, 1), -1)
+    targets[1] = -1
+    positions = torch.arange(32).expand(rows, 32) % 11
+    segments = torch.arange(32).div(11, rounding_mode="floor").repeat(rows, 1)
+    return Batch(ids, targets, positions, segments, sources=((),) * rows, attends="segment")
+
+
+def worst(pairs):
+    """The largest difference, as a share of the largest number of its tensor."""
+    return max(float((a.detach() - b.detach()).abs().max() / b.detach().abs().max()) for a, b in pairs)
+
+
+def one_step(folder):
+    """Gradients, norm and updates of sharded models against those of a model that is not."""
+    reference = perturbed_model()
+    loss = loop.accumulate_gradients(reference, random_batch(), 2)
+    gradients = [parameter.grad.clone() for parameter in reference.parameters()]
+    measured = {}
+    with ranks.process_group():
+        for name, options in {"plain": {}, "recomputed": {"recompute": True}}.items():
+            reference = perturbed_model()
+            for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
+                parameter.grad = gradient.clone()
+            model = parallelize(perturbed_model(), torch.device("cpu"), **options)
+            measured[name] = compared(model, reference, loss)
+        if ranks.is_first():
+            (folder / f"one_step-{ranks.world_size()}.json").write_text(json.dumps(measured))
+
+
+def compared(model, reference, loss):
+    """How far a sharded model, its gradients and its optimisers are from the reference, which has its gradients."""
+    losses = ranks.gather(loop.accumulate_gradients(model, random_batch(), 2))
+    pairs = list(zip(model.parameters(), reference.parameters(), strict=True))
+    found = {"loss": abs(sum(losses) / loss - 1), "gradients": worst((whole(a.grad), b.grad) for a, b in pairs)}
+    found["norm"] = abs(clip_gradients(model, 0.1) / clip_gradients(reference, 0.1) - 1)
+    found["clipped"] = worst((whole(a.grad), b.grad) for a, b in pairs)
+    for of_all, own in pairs:
+        of_all.grad = _like(of_all, own.grad)  # the same to the last bit, as Muon iterates in bfloat16
+    both = [Optimizers(m, OptimSettings(weight_decay=0.1)) for m in (model, reference)]
+    for step in range(STEPS):
+        for optimizers in both:
+            optimizers.step(step, 1.0)
+    found["update"] = worst((whole(a), b) for a, b in pairs)
+    state = both[0].state_dict()
+    found["state"] = worst((whole(state[k]), v) for k, v in both[1].state_dict().items() if v.ndim)
+    held = [*model.parameters(), *(p.grad for p in model.parameters()), *state.values()]
+    return found | {"bytes": 4 * num_local_elements(held)}
+
+
+def faulty(fault):
+    """Let rank 1 meet with something at `FAULT_STEP`."""
+    compute, prefetch, calls = loop.accumulate_gradients, loop.prefetch, []
+
+    def accumulate_gradients(*args):
+        calls.append(args)
+        if len(calls) <= FAULT_STEP or ranks.rank() != 1:
+            return compute(*args)
+        if fault == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "stops":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return compute(*args) * float("nan")
+
+    def slow_prefetch(items):
+        for number, item in enumerate(prefetch(items)):
+            if number == FAULT_STEP and ranks.rank() == 1:
+                time.sleep(1000)
+            yield item
+
+    if fault == "hangs":
+        loop.prefetch = slow_prefetch
+    elif fault != "none":
+        loop.accumulate_gradients = accumulate_gradients
+
+
+def command(fault, *arguments):
+    """The command line, with something wrong on rank 1 the first time that torchrun starts it."""
+    from parrotlet.cli import main
+
+    faulty(fault if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" else "none")
+    sys.argv = ["parrotlet", *arguments]
+    main()
+
+
+def stages(folder):
+    """Train all stages of the recipe in `folder`."""
+    from parrotlet.recipe import Recipe
+    from parrotlet.stages import STAGES
+    from parrotlet.train import Run, train_stage, train_tokenizer
+
+    with ranks.process_group():
+        run = Run.begin(folder / f"run-{ranks.world_size()}", Recipe.load(str(folder / "recipe.toml")))
+        train_tokenizer(run)
+        for name in STAGES:
+            train_stage(run, name)
+
+
+def forked(world, job, *arguments):
+    """Do a job on so many ranks, started from this process: torch need not be imported again. Raises if one fails."""
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        port = found.getsockname()[1]
+    children = []
+    for rank in range(world):
+        if not (child := os.fork()):
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+            os.environ |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "localhost"}
+            run_child(job, arguments)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert not any(codes), codes
+
+
+def run_child(job, arguments):
+    try:
+        job(*arguments)
+        sys.stderr.flush()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "command":
+        command(*sys.argv[2:])
+    else:
+        folder = Path(sys.argv[2])
+        forked(2, one_step, folder)
+        forked(4, one_step, folder)
+        forked(2, stages, folder)

@@ -1,0 +1,166 @@
+"""Several ranks: real processes under torchrun, on the CPU."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+
+from parrotlet import ranks
+from parrotlet.optim.sharded_muon import choose_owners, rows_of
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, train_stage, train_tokenizer
+from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
+from parrotlet.train.estimate import memory
+from rank_jobs import CONFIG
+from small_run import write_small_run
+
+JOBS = Path(__file__).parents[1] / "rank_jobs.py"
+
+
+def torchrun(world, *arguments, options=(), timeout=250):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    return subprocess.run(
+        [*command, str(JOBS), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    text = write_small_run(folder).replace("tokens_per_step = 256", "tokens_per_step = 384")
+    (folder / "recipe.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder):
+    """The folder, once two and four ranks have done their jobs in it."""
+    found = subprocess.run([sys.executable, str(JOBS), "all", str(folder)], capture_output=True, text=True, timeout=290)
+    assert found.returncode == 0, found.stderr[-3000:]
+    return folder
+
+
+def test_without_torchrun_there_is_one_rank():
+    with ranks.process_group():
+        assert (ranks.rank(), ranks.world_size(), ranks.is_first()) == (0, 1, True)
+        assert ranks.own([1, 2, 3]) == [1, 2, 3]
+        assert ranks.gather("a") == ["a"]
+        assert ranks.gather_shares([1, 2]) == [1, 2]
+        assert ranks.exchange("key", "value") == ["value"]
+        assert ranks.first_to("speak")
+        assert ranks.first_to("speak")
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8, 1000])
+def test_every_matrix_has_an_owner_and_the_work_is_shared(world):
+    shapes = [torch.Size(s) for s in [(64, 64)] * 12 + [(16, 64)] * 6 + [(256, 64), (64, 256)] * 6]
+    owners = choose_owners(shapes, world)
+    costs = [shape.numel() * min(shape) for shape in shapes]
+    load = [sum(c for c, owner in zip(costs, owners, strict=True) if owner == rank) for rank in range(world)]
+    assert max(load) <= sum(costs) / world + max(costs)
+    for rows in (1, 5, 64):
+        held = [row for rank in range(world) for row in rows_of(torch.Size((rows, 3)), rank, world)]
+        assert held == list(range(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+def test_a_step_is_that_of_one_rank(done, world):
+    for name, found in json.loads((done / f"one_step-{world}.json").read_text()).items():
+        planned = memory(CONFIG, 1, world).state
+        assert found.pop("bytes") == pytest.approx(planned, rel=0.1), name
+        assert max(found.values()) < 1e-6, (name, found)
+
+
+def series(run, stage, name):
+    return [line[name] for line in run.metrics(stage).read()]
+
+
+def one_rank(path, recipe):
+    run = Run.begin(path, recipe)
+    train_tokenizer(run)
+    for stage in STAGES:
+        train_stage(run, stage)
+    return run
+
+
+def furthest(run, other, stage):
+    """The largest difference between two series of losses."""
+    pairs = zip(series(run, stage, "loss"), series(other, stage, "loss"), strict=True)
+    return max(abs(a - b) for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_all_stages_on_two_ranks_then_on_one(done):
+    """The same batches; losses as near as those of one rank that adds in another order; resumed by one rank alone."""
+    two, recipe = Run.open(done / "run-2"), str(done / "recipe.toml")
+    one = one_rank(done / "run-1", Recipe.load(recipe))
+    overrides = {f"{stage}.device_batch_size": 1 for stage in STAGES}
+    reordered = one_rank(done / "reordered", Recipe.load(recipe, overrides))
+    for stage in STAGES:
+        for name in ("step", "batch_hash", "tokens", "supervised", "first_row", "sources", "lr_mult"):
+            assert series(two, stage, name) == series(one, stage, name), (stage, name)
+        assert furthest(two, one, stage) <= 3 * max(furthest(reordered, one, stage), 1e-6), stage
+        for line, same in zip(two.validation(stage).read(), one.validation(stage).read(), strict=True):
+            assert line == pytest.approx(same, rel=1e-3)
+        assert two.load(stage).model.keys() == one.load(stage).model.keys()
+
+    steps = list_checkpoints(two.stage_folder("base"))
+    parts, last = (checkpoint_folder(two.stage_folder("base"), step) for step in (steps[-2], steps[-1]))
+    assert len(list(parts.glob("*-of-00002.safetensors"))) == 4
+    assert {p.name for p in last.glob("*.safetensors")} == {"model.safetensors", "optimizer.safetensors"}
+    of_parts = load_checkpoint(parts).model
+    read = {name: torch.empty_like(tensor) for name, tensor in of_parts.items()}
+    dcp.load(read, storage_reader=dcp.HuggingFaceStorageReader(str(parts)), no_dist=True)
+    for name, tensor in of_parts.items():
+        assert torch.equal(read[name], tensor), name
+
+    before = series(two, "base", "loss"), series(two, "base", "batch_hash")
+    shutil.rmtree(last)
+    train_stage(two, "base")
+    assert series(two, "base", "batch_hash") == before[1]
+    assert series(two, "base", "loss") == pytest.approx(before[0], abs=3 * max(furthest(reordered, one, "base"), 1e-6))
+
+
+MESSAGES = {
+    "dies": "rank 1 is gone or stopped (last seen at base step 5, computing)",
+    "stops": "rank 1 is gone or stopped (last seen at base step 5, computing)",
+    "hangs": "rank 1 stands still at base step 5, reading its rows",
+    "nan": "rank 1, base step 5: the loss is nan",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", MESSAGES)
+def test_a_rank_in_trouble_ends_the_job_with_one_message(folder, tmp_path, fault):
+    train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run", "--timeout", "4"]
+    done = torchrun(2, "command", fault, *train)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert len(said) == 1, done.stderr[-3000:]
+    assert MESSAGES[fault] in said[0]
+    assert list_checkpoints(tmp_path / "run" / "base") == [4]
+    assert not left_over(str(tmp_path))
+
+
+def left_over(name):
+    """Processes that still run with `name` on their command line."""
+    commands = (path for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.name != str(os.getpid()))
+    return [path for path in commands if name in path.read_text(errors="replace")]
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_and_goes_on(folder, tmp_path):
+    train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run"]
+    done = torchrun(2, "command", "dies", *train, options=["--max-restarts=1"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on at step 4 of 12" in done.stderr
+    assert series(Run.open(tmp_path / "run"), "base", "step") == list(range(12))
