@@ -127,7 +127,7 @@ def nodes(steps: int = 60) -> None:
         text = write_small_run(folder, documents=400).replace("num_iterations = 12", f"num_iterations = {steps}")
         (folder / "recipe.toml").write_text(text)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PARROTLET_CACHE": str(folder / "cache")}
-        train = ["-m", "parrotlet", "train", "base", "--recipe", str(folder / "recipe.toml"), "--run"]
+        train = ["-m", "--", "parrotlet", "train", "base", "--recipe", str(folder / "recipe.toml"), "--run"]
 
         def launch(run: str, port: int, nnodes: str) -> subprocess.Popen[bytes]:
             options = [f"--nnodes={nnodes}", "--nproc-per-node=1", "--rdzv-backend=c10d", "--max-restarts=5"]

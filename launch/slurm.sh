@@ -27,4 +27,4 @@ exec srun --kill-on-bad-exit=1 .venv/bin/torchrun \
     --rdzv-endpoint="$first:$port" \
     --rdzv-id="$SLURM_JOB_ID" \
     --max-restarts=3 \
-    -m parrotlet train "$@"
+    -m -- parrotlet train "$@"

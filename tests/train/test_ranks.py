@@ -25,7 +25,15 @@ JOBS = Path(__file__).parents[1] / "rank_jobs.py"
 
 
 def torchrun(world, *arguments, options=(), timeout=250):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={world}",
+        *options,
+        "--",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     return subprocess.run(
         [*command, str(JOBS), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=environment

@@ -38,7 +38,8 @@ def plan(
 ) -> None:
     """What base training takes: memory, time, cost, from the recipe alone; nothing is fetched or trained.
 
-    How mid and sft compare is told by their first steps: it depends on their data.
+    How long mid and sft are depends on their data; they tell when they begin. The time follows from two published
+    runs on 8×H100 (docs/distributed.md).
 
     Args:
         hardware: How many devices of which kind, such as 8xH100.

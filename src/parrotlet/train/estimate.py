@@ -99,25 +99,27 @@ def memory(
 
 @functools.cache
 def activation_bytes(dtype: torch.dtype) -> float:
-    """What a block keeps for its backward pass, in bytes a token and unit of width: counted on a small block.
+    """What a block keeps for its backward pass, in bytes a token and unit of width: counted on small models.
 
-    A compiled block keeps less.
+    A norm keeps its input in the compute dtype on an accelerator, in float32 on the CPU that counts here. A compiled
+    block keeps less.
     """
-    config = ModelConfig(depth=1, vocab_size=8, sequence_len=64, width=128, heads=1, kv_heads=1)
+    return _kept_values(2, dtype) - _kept_values(1, dtype)
+
+
+def _kept_values(depth: int, dtype: torch.dtype) -> float:
+    config = ModelConfig(depth=depth, vocab_size=8, sequence_len=64, width=128, heads=1, kv_heads=1)
     model = GPT.build(config, seed=0, dtype=dtype)
-    kept: dict[int, int] = {}
-    held: list[torch.Tensor] = []  # so that no address comes twice
+    kept: dict[int, torch.Tensor] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if config.sequence_len in tensor.shape:  # weights are not of the activations
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
+        if config.sequence_len in tensor.shape:  # others are weights
+            kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(torch.zeros(1, config.sequence_len, dtype=torch.long))
-    return sum(kept.values()) / config.sequence_len / config.width
+    return sum(tensor.numel() for tensor in kept.values()) * dtype.itemsize / config.sequence_len / config.width
 
 
 def matrices(config: ModelConfig) -> list[torch.Size]:
