@@ -30,7 +30,7 @@ def assert_trains_on_several_machines(parsed):
 
 def shell_arguments(script):
     """The words after torchrun; what the shell would put in for `$(…)` is FOUND."""
-    command = re.search(r"torchrun((?: \\\n[^\n\\]*)+)", script)[1].replace("\\\n", " ")
+    command = re.search(r"torchrun((?:[^\n\\]*\\\n)+[^\n]*)", script)[1].replace("\\\n", " ")
     return shlex.split(re.sub(r"\$\(.*?\)", "FOUND", command))
 
 
