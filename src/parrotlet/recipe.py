@@ -52,7 +52,7 @@ class ModelSettings:
     """Attention heads. Default: width / 128, rounded up."""
     kv_heads: int | None = None
     """Key and value heads; a divisor of `heads`. Default: as many as heads."""
-    token_shift: bool = False
+    short_conv: bool = False
     """Add to each token's embedding a learned share of that of the token before: a small model then learns in far
     fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
 

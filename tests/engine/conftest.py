@@ -8,7 +8,7 @@ from scripted import grown
 CONTEXT = 64
 
 
-@pytest.fixture(scope="session", params=["plain", "token shift"])
+@pytest.fixture(scope="session", params=["plain", "short conv"])
 def model(tokenizer, request):
     config = ModelConfig(
         depth=2,
@@ -17,6 +17,6 @@ def model(tokenizer, request):
         width=64,
         heads=4,
         kv_heads=2,
-        token_shift=request.param == "token shift",
+        short_conv=request.param == "short conv",
     )
     return grown(GPT.build(config, seed=5))

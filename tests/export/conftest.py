@@ -13,8 +13,8 @@ from small_run import write_small_run
 SHAPES = {
     "plain": {},
     "grouped": {"heads": 4, "kv_heads": 2, "rope_theta": 500.0, "softcap": 8.0},
-    "shift": {"token_shift": True},
-    "grouped shift": {"heads": 4, "kv_heads": 1, "token_shift": True},
+    "conv": {"short_conv": True},
+    "grouped conv": {"heads": 4, "kv_heads": 1, "short_conv": True},
 }
 
 
@@ -27,7 +27,7 @@ def random_run(folder, tokenizer, stage="sft", **overrides):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            scale = 1.0 if name.startswith(("embedding", "token_shift")) else 1.5 * p.shape[-1] ** -0.5
+            scale = 1.0 if "embedding" in name or "conv" in name else 1.5 * p.shape[-1] ** -0.5
             p.copy_(torch.randn(p.shape, generator=generator) * scale)
     state = {"stage": stage, "step": 3, "steps": 3, "model": config.to_dict(), "started_from": "random weights"}
     state["tokenizer"] = tokenizer.fingerprint

@@ -39,7 +39,7 @@ def bundle(tmp_path_factory):
 
 def test_the_same_decisions_as_transformers(exported, bundle, tokenizer):
     model, folder = exported
-    theirs = HuggingFaceModel(folder, trust_code=model.config.token_shift)
+    theirs = HuggingFaceModel(folder, trust_code=model.config.short_conv)
     for task in read_bundle(bundle)[0]:
         ours = evaluate_core_task(OwnModel(model, tokenizer), task)
         assert ours.decisions == evaluate_core_task(theirs, task).decisions

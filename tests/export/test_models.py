@@ -12,7 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 def loaded(model, folder):
     """As a user loads it: custom code only where there is a token shift."""
-    kwargs = {"trust_remote_code": True} if model.config.token_shift else {}
+    kwargs = {"trust_remote_code": True} if model.config.short_conv else {}
     return transformers.AutoModelForCausalLM.from_pretrained(folder, **kwargs).eval()
 
 
@@ -23,9 +23,9 @@ def random_ids(model, rows, length, seed=0):
 def test_plain_models_take_no_custom_code(exported):
     model, folder = exported
     names = {path.name for path in folder.iterdir()}
-    assert ("modeling_parrotlet.py" in names) == model.config.token_shift
+    assert ("modeling_parrotlet.py" in names) == model.config.short_conv
     config = json.loads((folder / "config.json").read_text())
-    assert ("auto_map" in config) == model.config.token_shift
+    assert ("auto_map" in config) == model.config.short_conv
     theirs = loaded(model, folder)
     assert set(theirs.state_dict()) == set(transformers.AutoModelForCausalLM.from_config(theirs.config).state_dict())
 
@@ -73,15 +73,3 @@ def without_specials(model, specials):
     """The engine would end an answer; no such token is ever the likeliest here."""
     model.head.weight.data[specials] = 0
     return model
-
-
-def test_a_cache_without_the_token_before_is_refused(exported):
-    """Guessing would give wrong logits in silence."""
-    model, folder = exported
-    if not model.config.token_shift:
-        return
-    theirs = loaded(model, folder)
-    with torch.no_grad():
-        begun = theirs(random_ids(model, 1, 5), use_cache=True)
-        with pytest.raises(ValueError, match="previous_ids"):
-            theirs(random_ids(model, 1, 1), past_key_values=begun.past_key_values)

@@ -9,7 +9,6 @@ The kernels are chosen so that a row's result does not depend, to the last bit, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import GPT
-from ..model.gpt import Block, norm
+from ..model.gpt import CONV_REACH, Block, norm
 
 BLOCK = 32
 """Slots are attended to in multiples of this: what a kernel adds up, and in which order, then depends on it alone."""
@@ -38,14 +37,15 @@ class Decoder:
         self._device = next(model.parameters()).device
         self._dtype = dtype
         self._embedding = model.embedding.weight.detach().clone()
-        self._token_shift = copy.deepcopy(model.token_shift)
+        self._convolutions = _convolutions(model)
         self._layers = [_Layer(block, dtype) for block in model.blocks if isinstance(block, Block)]
         self._head = packed([model.head.weight], dtype)
         self._slots = -(-config.sequence_len // BLOCK) * BLOCK
         shape = (config.depth, rows, config.kv_heads, self._slots, config.head_dim)
         self._keys = torch.zeros(shape, device=self._device)
         self._values = torch.zeros_like(self._keys)
-        self._tokens = torch.zeros((rows, self._slots), dtype=torch.int64, device=self._device)
+        shape = (len(self._convolutions), rows, self._slots, config.width)
+        self._convolved = torch.zeros(shape, device=self._device)
         self._cos, self._sin = self._rope()
 
     @property
@@ -69,7 +69,7 @@ class Decoder:
         """Copy the first slots of a row to another."""
         for memory in (self._keys, self._values):
             memory[:, target, :, :slots] = memory[:, source, :, :slots]
-        self._tokens[target, :slots] = self._tokens[source, :slots]
+        self._convolved[:, target, :slots] = self._convolved[:, source, :slots]
 
     @torch.inference_mode()
     def swap(self, a: int, b: int, slots: int) -> None:
@@ -78,23 +78,26 @@ class Decoder:
             kept = memory[:, a, :, :slots].clone()
             memory[:, a, :, :slots] = memory[:, b, :, :slots]
             memory[:, b, :, :slots] = kept
-        self._tokens[[a, b], :slots] = self._tokens[[b, a], :slots]
+        self._convolved[:, [a, b], :slots] = self._convolved[:, [b, a], :slots]
 
     def _forward(self, tokens_N: Tensor, positions_BT: Tensor, first_row: int) -> Tensor:
         step = self._pass(positions_BT, first_row)
-        x_NC = norm(self._embed(tokens_N, positions_BT, step.rows), step.eps)
-        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
-            layer.add_to(x_NC, step, keys, values)
+        embedded_NC = self._convolve(0, self._embedding[tokens_N], step).to(self._dtype)
+        x_NC = norm(embedded_NC, step.eps)
+        for number, (layer, keys, values) in enumerate(zip(self._layers, self._keys, self._values, strict=True)):
+            layer.attend(x_NC, step, keys, values)
+            layer.think(x_NC, self._convolve(number + 1, norm(x_NC, step.eps), step))
         last_BC = x_NC.view(*positions_BT.shape, -1)[:, -1]
         return self._head(norm(last_BC, step.eps)).float()
 
-    def _embed(self, tokens_N: Tensor, positions_BT: Tensor, rows: slice) -> Tensor:
-        x_NC = self._embedding[tokens_N]
-        if self._token_shift is not None:
-            tokens_BS = self._tokens[rows].scatter_(1, positions_BT, tokens_N.view(positions_BT.shape))
-            before_NC = self._embedding[tokens_BS.gather(1, (positions_BT - 1).clamp(min=0)).flatten()]
-            x_NC = self._token_shift(x_NC, before_NC.masked_fill_((positions_BT == 0).view(-1, 1), 0))
-        return x_NC.to(self._dtype)
+    def _convolve(self, number: int, x_NC: Tensor, step: _Pass) -> Tensor:
+        """The short convolution of a layer, or of the embedding (number 0), if there are any."""
+        if not self._convolutions:
+            return x_NC
+        seen = self._convolved[number].view(-1, x_NC.shape[1]).index_copy_(0, step.place, x_NC.float())
+        before_NRC = seen[step.places_before.flatten()].view(*step.places_before.shape, -1)
+        shares_RC = self._convolutions[number]
+        return x_NC + (before_NRC * shares_RC).mul_(step.there_before[:, :, None]).sum(1).to(x_NC.dtype)
 
     def _pass(self, positions_BT: Tensor, first_row: int) -> _Pass:
         c, (B, T) = self.config, positions_BT.shape
@@ -102,9 +105,14 @@ class Decoder:
         rows_B = torch.arange(first_row, first_row + B, device=self._device)
         heads_BK = rows_B[:, None] * c.kv_heads + torch.arange(c.kv_heads, device=self._device)
         seen = torch.arange(slots, device=self._device) <= positions_BT[:, None, :, None]
+        back = torch.arange(1, CONV_REACH + 1, device=self._device)
+        place = (rows_B[:, None] * self._slots + positions_BT).flatten()
         return _Pass(
             rows=slice(first_row, first_row + B),
             slots=slots,
+            place=place,
+            places_before=(place[:, None] - back).clamp(min=0),
+            there_before=positions_BT.flatten()[:, None] >= back,
             written=(heads_BK[:, None] * self._slots + positions_BT[:, :, None]).flatten(),
             cos=self._cos[positions_BT.flatten()],
             sin=self._sin[positions_BT.flatten()],
@@ -133,6 +141,12 @@ class _Pass:
     rows: slice
     slots: int
     """Slots, from the first on, that are attended to."""
+    place: Tensor
+    """Where each token is in a memory of (rows · slots): (N,)."""
+    places_before: Tensor
+    """Where the tokens before it are, the nearest first: (N, reach of a convolution)."""
+    there_before: Tensor
+    """Whether there is one, (N, reach)."""
     written: Tensor
     """Where each token's keys go, in the memory of a layer seen as (rows · K · S, D): (N · K,)."""
     cos: Tensor
@@ -144,8 +158,17 @@ class _Pass:
     eps: float
 
 
+def _convolutions(model: GPT) -> list[Tensor]:
+    """The shares of the embedding's convolution, then of every layer's, (reach, C) each; none if the model has none."""
+    if model.embedding_conv is None:
+        return []
+    named = dict(model.named_parameters())
+    layers = [f"blocks.{i}.mlp.conv.weight" for i in range(model.config.depth)]
+    return [named[name].detach().clone() for name in ("embedding_conv.weight", *layers)]
+
+
 class _Layer:
-    """A block's weights; adds the block's output to the residual stream."""
+    """A block's weights; adds what its halves say to the residual stream."""
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         attention, mlp = block.attention, block.mlp
@@ -154,14 +177,17 @@ class _Layer:
         self._up = packed([mlp.up.weight], dtype, "relu")
         self._down = packed([mlp.down.weight], dtype)
 
-    def add_to(self, x_NC: Tensor, step: _Pass, keys: Tensor, values: Tensor) -> None:
+    def attend(self, x_NC: Tensor, step: _Pass, keys: Tensor, values: Tensor) -> None:
         q_NHD, k_NKD, v_NKD = self._heads(self._qkv(norm(x_NC, step.eps)).float(), step)
         D = step.shape[-1]
         keys.view(-1, D).index_copy_(0, step.written, k_NKD.reshape(-1, D))
         values.view(-1, D).index_copy_(0, step.written, v_NKD.reshape(-1, D))
         y_NC = _attend(q_NHD, keys[step.rows, :, : step.slots], values[step.rows, :, : step.slots], step)
         x_NC += self._out(y_NC.to(x_NC.dtype))
-        x_NC += self._down(self._up(norm(x_NC, step.eps)).square_())
+
+    def think(self, x_NC: Tensor, normed_NC: Tensor) -> None:
+        """Add what the perceptron makes of `normed_NC`."""
+        x_NC += self._down(self._up(normed_NC).square_())
 
     def _heads(self, qkv: Tensor, step: _Pass) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, turned, normed and scaled; keys, turned and normed; values: (N, H or K, D)."""

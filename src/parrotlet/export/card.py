@@ -23,9 +23,9 @@ tags:
 A language model of {parameters:,} parameters, trained with Parrotlet {version} (recipe `{recipe}`, stage {stage},
 step {step:,} of {steps:,}): {phrase}.
 
-| depth | width | heads | key/value heads | positions | vocabulary | token shift |
+| depth | width | heads | key/value heads | positions | vocabulary | short conv |
 |---|---|---|---|---|---|---|
-| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {shift} |
+| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} |
 """
 
 _USE = """
@@ -65,13 +65,13 @@ def model_card(run: Run, stage: StageName, state: dict[str, Any], config: ModelC
         phrase=STAGES[stage].phrase,
         step=state["step"],
         steps=state["steps"],
-        shift="yes" if config.token_shift else "no",
+        conv="yes" if config.short_conv else "no",
         **{
             name: getattr(config, name)
             for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size")
         },
     )
-    use = _USE.format(trust=", trust_remote_code=True" if config.token_shift else "")
+    use = _USE.format(trust=", trust_remote_code=True" if config.short_conv else "")
     chats = STAGES[stage].reads == "conversations"
     return header + use + (_CHAT if chats else _TEXT) + _training(run, stage, state) + _results(run, stage, state)
 

@@ -1,6 +1,6 @@
 """Weights and configuration, in the names of `transformers`.
 
-A plain model is what `transformers` calls NanoChat and loads without custom code. One with a token shift takes
+A plain model is what `transformers` calls NanoChat and loads without custom code. One with short convolutions takes
 `modeling_parrotlet.py` along, which adds just that.
 """
 
@@ -22,7 +22,8 @@ NAMES = {
     "attention.out": "self_attn.o_proj",
     "mlp.up": "mlp.fc1",
     "mlp.down": "mlp.fc2",
-    "token_shift": "model.token_shift",
+    "mlp.conv": "mlp.conv",
+    "embedding_conv": "model.embedding_conv",
 }
 MODELING_FILE = "modeling_parrotlet.py"
 
@@ -66,7 +67,7 @@ def their_config(config: ModelConfig, *, bos: int, eos: int) -> dict[str, Any]:
         "eos_token_id": eos,
         "pad_token_id": None,
     }
-    return values | _CUSTOM if config.token_shift else values
+    return values | _CUSTOM if config.short_conv else values
 
 
 _MODULE = MODELING_FILE.removesuffix(".py")

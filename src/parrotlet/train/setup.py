@@ -53,7 +53,7 @@ def recipe_tokenizer(recipe: Recipe, sources: Sources | None = None) -> Tokenize
 
 def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
     """The model that a recipe's few figures mean."""
-    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "token_shift")}
+    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "short_conv")}
     overrides = {name: value for name, value in given.items() if value is not None}
     return ModelConfig.from_depth(
         settings.depth, vocab_size=vocab_size, sequence_len=settings.sequence_len, **overrides

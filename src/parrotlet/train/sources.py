@@ -162,6 +162,7 @@ class Sources:
         pieces = self._pieces(mixture, tokenizer, stage.name)
         plan = plan_rows(
             pieces.length,
+            mixture.phases[pieces.item],
             row_length=length,
             rows_per_step=settings.tokens_per_step // length if settings.tokens_per_step else None,
             conversations_per_step=settings.conversations_per_step,
