@@ -23,7 +23,7 @@ class Material:
 
     def __init__(self, recipe: Recipe, run: Run | None = None) -> None:
         self.recipe, self.run = recipe, run
-        self.sources = run.sources if run else Sources(recipe)
+        self.sources = Sources(recipe)
         self.order = functools.cache(self._order)
 
     @classmethod
