@@ -65,7 +65,7 @@ class TextFile:
         if len(texts) != self.block_sizes[block]:
             raise UserError(f"{self.name}: row group {block} has {len(texts)} rows, not {self.block_sizes[block]}")
         bad = BadRows()
-        for row in np.flatnonzero(texts.is_null()) + sum(self.block_sizes[:block]):
+        for row in (np.flatnonzero(texts.is_null()) + sum(self.block_sizes[:block])).tolist():
             bad.add(row, f"{self.name}, row {row}: the column {self.column!r} holds nothing, expected a text")
         bad.finish()
         return texts
