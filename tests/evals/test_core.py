@@ -3,17 +3,21 @@
 import csv
 import json
 import random
+import zipfile
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from parrotlet.errors import UserError
+from parrotlet.evals import core_bundle
 from parrotlet.evals.core import BATCH_TOKENS, core, evaluate_core_task
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.core_prompts import rows_of
 from parrotlet.evals.language_model import OwnModel
 from parrotlet.evals.statistics import centred
+from parrotlet.files import sha256
+from parrotlet.hub.pinned import CORE_BUNDLE
 from parrotlet.model import GPT, ModelConfig
 
 YAML = """icl_tasks:
@@ -25,6 +29,26 @@ YAML = """icl_tasks:
 """
 META = "Eval Task,Random baseline\npick,25\nwho,50\nsay,0\ngone,0\n"
 NOUNS = ("parrot", "river", "oak tree", "morning", "earn", "per minute", "apples", "pears")
+
+
+def test_the_published_bundle_is_unpacked_once(tmp_path, monkeypatch):
+    """Its archive comes from the one place that fetches pinned files; a second call needs neither."""
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as file:
+        file.writestr("eval_bundle/core.yaml", YAML)
+    asked = []
+    monkeypatch.setattr(core_bundle, "fetch_pinned", lambda file: asked.append(file) or tmp_path / "bundle.zip")
+    for _ in range(2):
+        assert (core_bundle.published_bundle() / "core.yaml").read_text() == YAML
+    assert asked == [CORE_BUNDLE]
+
+
+@pytest.mark.real_data
+def test_the_bundle_that_results_are_published_for(real_data):
+    """Its parts that are here are those of the archive that is pinned, by the hashes recorded of them."""
+    bundle = real_data / "core" / "eval_bundle"
+    assert sha256(bundle / "core.yaml").startswith("463f6ae0aa127fbd")
+    assert sha256(bundle / "eval_meta_data.csv").startswith("84e279cdc0d836c9")
 
 
 def items_of(kind, n, seed=0):

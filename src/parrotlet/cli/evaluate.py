@@ -41,7 +41,7 @@ def evaluate(
         stage: Which stage. Default: every one that is trained.
         tasks: Names of tasks among the recipe's, separated by commas. Default: all of them. With --core: of CORE's.
         limit: Problems of each task, at most. Default: the recipe's; with --core: all.
-        core: Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/).
+        core: Folder of CORE's evaluation bundle (core.yaml, eval_data/, …), or `published`, to download it.
         hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
         trust_code: Let the folder of --hf run code of its own.
         samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES; writes no results.

@@ -11,8 +11,8 @@ from ..chat import Conversation, Message, render_prompt
 from ..engine import Engine, Sampling
 from ..errors import UserError
 from ..evals import evaluate_task
+from ..progress import ProgressLine, duration
 from .loop import Callback, Training
-from .progress import ProgressLine, duration
 
 SAMPLE_PROMPTS = ("The", "In the morning", "小")
 SAMPLE_TOKENS = 48

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..evals import TaskResult, evaluate_loss, evaluate_task
 from ..files import write_text
+from ..progress import ProgressLine
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
 from .download import check_data
 from .loop import Callback, train
-from .progress import ProgressLine
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
 
@@ -29,10 +29,10 @@ def run_pipeline(
     `check` is called before the first stage begins. Returns the results (`results.json`).
     """
     began = time.monotonic()
-    check_data(run.sources)
-    train_tokenizer(run)
     if check and not run.stages():
         check(run)
+    check_data(run.sources)
+    train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
         train_stage(run, stage, accept_data_change=accept_data_change)

@@ -13,13 +13,13 @@ from ..errors import UserError
 from ..files import cache_folder
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
+from ..progress import ProgressLine, duration
 from ..recipe import ModelSettings, Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
 from .machine import use_machine
-from .progress import ProgressLine, duration
 from .run import Run
 from .sources import Sources
 
