@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..model import GPT
 from ..tokenizer import Tokenizer
+from .branches import Batch
 
 
 class LanguageModel(Protocol):
@@ -19,30 +20,38 @@ class LanguageModel(Protocol):
     """Tokens that it can read."""
     prefix: list[int]
     """What every text begins with."""
+    branches: bool
+    """Whether texts that begin alike can share their beginning."""
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of texts."""
         ...
 
-    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
-        """Float32 logits (N, V) of what follows some positions. Rows are filled up on the right."""
+    def logits(self, batch: Batch) -> Tensor:
+        """Float32 logits (N, V) of what follows the places that are asked for."""
         ...
 
 
 class OwnModel:
     """A model of Parrotlet."""
 
+    branches = True
+
     def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
         self._model, self._device = model, next(model.parameters()).device
         self.context, self.prefix, self.encode = model.config.sequence_len, [tokenizer.bos], tokenizer.encode_batch
 
-    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         """See `LanguageModel`. The head is computed where it is asked for only."""
-        return self._model.logits(self._model(inputs_BT.to(self._device))[rows_N, columns_N])
+        segments = None if batch.segments is None else batch.segments.to(self._device)
+        inputs, positions, previous = (x.to(self._device) for x in (batch.inputs, batch.positions, batch.previous))
+        return self._model.logits(self._model(inputs, positions, segments, previous)[batch.rows, batch.columns])
 
 
 class HuggingFaceModel:
     """Any causal language model that `transformers` loads from a folder."""
+
+    branches = False
 
     def __init__(self, folder: Path, *, trust_code: bool = False) -> None:
         try:
@@ -63,6 +72,6 @@ class HuggingFaceModel:
         """See `LanguageModel`."""
         return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
 
-    def logits_at(self, inputs_BT: Tensor, rows_N: Tensor, columns_N: Tensor) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         """See `LanguageModel`. What a row is filled up with comes after all that is asked for, and is not seen."""
-        return self._model(inputs_BT.to(self._model.device)).logits[rows_N, columns_N].float()
+        return self._model(batch.inputs.to(self._model.device)).logits[batch.rows, batch.columns].float()

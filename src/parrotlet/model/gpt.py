@@ -99,11 +99,13 @@ class GPT(nn.Module):
         inputs_BT: Tensor,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
+        previous_BT: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
-        number; default: within the row. (Generation keeps keys and values: `engine/decoder.py`.)
+        number and `TRUNK`; default: within the row. `previous_BT`: the token before each, where it is not the
+        one to its left. (Generation keeps keys and values: `engine/decoder.py`.)
         """
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
@@ -111,8 +113,8 @@ class GPT(nn.Module):
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
         x_BTC = self.embedding(inputs_BT)
         if self.token_shift is not None:
-            before_BTC = F.pad(x_BTC, (0, 0, 1, -1)).masked_fill((positions_BT == 0)[:, :, None], 0)
-            x_BTC = self.token_shift(x_BTC, before_BTC)
+            before_BTC = F.pad(x_BTC, (0, 0, 1, -1)) if previous_BT is None else self.embedding(previous_BT)
+            x_BTC = self.token_shift(x_BTC, before_BTC.masked_fill((positions_BT == 0)[:, :, None], 0))
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
         compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
         run_block = compiled or Block.__call__
