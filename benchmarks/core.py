@@ -1,7 +1,7 @@
 """How long CORE's multiple choice takes: one question at a time, and as `parrotlet eval --core` asks them.
 
-One at a time, the choices of a question are the rows of a batch. Else what they begin with (question and solved examples)
-is computed once, and questions of like lengths are computed together.
+One at a time, the choices of a question are the rows of a batch. Else what they begin with (question and solved
+examples) is computed once, and questions of like lengths are computed together.
 
     python benchmarks/core.py BUNDLE
 

@@ -1,6 +1,6 @@
 """Texts that begin alike, as the choices of a question do, in one row: their beginning is computed once.
 
-    trunk  | branch 0 | branch 1 | …        a branch sees the trunk and itself, and its positions go on from the trunk's
+trunk  | branch 0 | branch 1 | …        a branch sees the trunk and itself, and its positions go on from the trunk's
 """
 
 from __future__ import annotations

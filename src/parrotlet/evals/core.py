@@ -15,6 +15,7 @@ from .branches import Batch, Row, Tree
 from .core_bundle import CoreTask
 from .core_prompts import chosen_items, rows_of
 from .language_model import LanguageModel
+from .shares import gather_shares, own
 from .statistics import centred, wilson_interval
 
 BATCH_TOKENS = 4096
@@ -77,10 +78,13 @@ def evaluate_core_task(
     batch_tokens: int = BATCH_TOKENS,
     on_progress: Progress = lambda done, total: None,
 ) -> CoreResult:
-    """Ask `model` the items of `task`, `limit` of them at most: the first in CORE's order."""
+    """Ask `model` the items of `task`, `limit` of them at most: the first in CORE's order.
+
+    Several ranks share the items, and each gets all decisions.
+    """
     items = chosen_items(task, limit)
-    rows = [rows_of(task, items, index, model) for index in range(len(items))]
-    by_item = score(model, rows, batch_tokens, on_progress)
+    rows = [rows_of(task, items, index, model) for index in own(range(len(items)))]
+    by_item = gather_shares(score(model, rows, batch_tokens, on_progress))
     if task.kind == "language_modeling":
         decisions = tuple(int(likeliest) for ((_, likeliest),) in by_item)
         return CoreResult(task=task, decisions=decisions, right=tuple(map(bool, decisions)))
