@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from parrotlet.errors import UserError
 from parrotlet.evals.branches import Row, Tree
-from parrotlet.evals.core import BATCH_TOKENS, core, evaluate_core_task, score
+from parrotlet.evals.core import core, evaluate_core_task, score
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.core_prompts import rows_of
 from parrotlet.evals.language_model import OwnModel
@@ -110,7 +110,7 @@ def test_decisions_follow_from_the_definition_and_not_from_the_batch(bundle, mod
             losses = [loss for loss, _ in scores]
             expected.append(int(scores[0][1]) if task.kind == "language_modeling" else losses.index(min(losses)))
         one_by_one = evaluate_core_task(model, task, batch_tokens=1)
-        assert evaluate_core_task(model, task, batch_tokens=BATCH_TOKENS).decisions == one_by_one.decisions
+        assert evaluate_core_task(model, task, batch_tokens=1 << 20).decisions == one_by_one.decisions
         assert one_by_one.decisions == tuple(expected)
         differ |= set(expected)
     assert differ >= {0, 1, 2, 3}
@@ -154,7 +154,7 @@ def test_long_prompts_lose_their_beginning_and_keep_their_answer(bundle, model):
 class Stub:
     """Always likes one text best."""
 
-    context, prefix, branches = 10_000, [0], True
+    context, prefix, branches, device = 10_000, [0], True, torch.device("cpu")
 
     def __init__(self, liked):
         self.liked = liked

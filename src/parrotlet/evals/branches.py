@@ -17,10 +17,16 @@ from ..model.attention import TRUNK
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A text as tokens. What is scored is `ids[start:]`."""
+    """A text as tokens."""
 
     ids: list[int]
     start: int
+    """Where what is scored begins; at least 1."""
+
+    @property
+    def scored(self) -> list[int]:
+        """What is scored."""
+        return self.ids[self.start :]
 
 
 class Tree:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from .branches import Batch, Row, Tree
 from .core_bundle import CoreTask
@@ -18,8 +17,10 @@ from .language_model import LanguageModel
 from .shares import gather_shares, own
 from .statistics import centred, wilson_interval
 
-BATCH_TOKENS = 4096
-"""Tokens, filling included, that are computed at a time. (On a CPU more would leave its caches.)"""
+BATCH_TOKENS = 1024
+"""Tokens, filling included, that are computed at a time on a CPU: more would leave its caches."""
+ACCELERATOR_BATCH_TOKENS = 32_768
+"""The same elsewhere."""
 
 Progress = Callable[[int, int], None]
 Score = tuple[float, bool]
@@ -75,7 +76,7 @@ def evaluate_core_task(
     task: CoreTask,
     *,
     limit: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> CoreResult:
     """Ask `model` the items of `task`, `limit` of them at most: the first in CORE's order.
@@ -96,13 +97,14 @@ def evaluate_core_task(
 def score(
     model: LanguageModel,
     items: Sequence[Sequence[Row]],
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> list[list[Score]]:
     """For each row of each item the mean loss of what is scored, in nats, and whether all of it was the likeliest.
 
     What the rows of an item begin with is computed once, and items of like lengths are computed together.
     """
+    batch_tokens = batch_tokens or (BATCH_TOKENS if model.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS)
     parts = items if model.branches else [[row] for rows in items for row in rows]
     trees = [Tree(rows) for rows in parts]
     scores: dict[int, list[Score]] = {}
@@ -127,10 +129,13 @@ def _batches(trees: Sequence[Tree], batch_tokens: int) -> Iterator[list[int]]:
 
 def _score(model: LanguageModel, trees: Sequence[Tree]) -> list[list[Score]]:
     logits_NV = model.logits(Batch.of(trees))
-    rows = [row for tree in trees for row in tree.rows]
-    counts = [len(row.ids) - row.start for row in rows]
-    targets_N = torch.tensor([id for row in rows for id in row.ids[row.start :]], device=logits_NV.device)
-    losses: Sequence[Tensor] = F.cross_entropy(logits_NV, targets_N, reduction="none").cpu().split(counts)
-    hits: Sequence[Tensor] = (logits_NV.argmax(-1) == targets_N).cpu().split(counts)
-    flat = iter((loss.mean().item(), bool(hit.all())) for loss, hit in zip(losses, hits, strict=True))
-    return [[next(flat) for _ in tree.rows] for tree in trees]
+    targets = [id for tree in trees for row in tree.rows for id in row.scored]
+    targets_N = torch.tensor(targets, device=logits_NV.device)
+    losses = F.cross_entropy(logits_NV, targets_N, reduction="none").tolist()
+    hits = (logits_NV.argmax(-1) == targets_N).tolist()
+    tokens = iter(zip(losses, hits, strict=True))
+    return [[_mean([next(tokens) for _ in row.scored]) for row in tree.rows] for tree in trees]
+
+
+def _mean(tokens: Sequence[Score]) -> Score:
+    return sum(loss for loss, _ in tokens) / len(tokens), all(hit for _, hit in tokens)

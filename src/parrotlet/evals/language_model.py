@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -22,6 +23,8 @@ class LanguageModel(Protocol):
     """What every text begins with."""
     branches: bool
     """Whether texts that begin alike can share their beginning."""
+    device: torch.device
+    """What computes it."""
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of texts."""
@@ -38,13 +41,13 @@ class OwnModel:
     branches = True
 
     def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
-        self._model, self._device = model, next(model.parameters()).device
+        self._model, self.device = model, next(model.parameters()).device
         self.context, self.prefix, self.encode = model.config.sequence_len, [tokenizer.bos], tokenizer.encode_batch
 
     def logits(self, batch: Batch) -> Tensor:
         """See `LanguageModel`. The head is computed where it is asked for only."""
-        segments = None if batch.segments is None else batch.segments.to(self._device)
-        inputs, positions, previous = (x.to(self._device) for x in (batch.inputs, batch.positions, batch.previous))
+        segments = None if batch.segments is None else batch.segments.to(self.device)
+        inputs, positions, previous = (x.to(self.device) for x in (batch.inputs, batch.positions, batch.previous))
         return self._model.logits(self._model(inputs, positions, segments, previous)[batch.rows, batch.columns])
 
 
@@ -65,6 +68,7 @@ class HuggingFaceModel:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_code)
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"{folder}: transformers can't load it: {error}") from None
+        self.device = self._model.device
         self.context = getattr(self._model.config, "max_position_embeddings", self._tokenizer.model_max_length)
         self.prefix = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
 
@@ -74,4 +78,4 @@ class HuggingFaceModel:
 
     def logits(self, batch: Batch) -> Tensor:
         """See `LanguageModel`. What a row is filled up with comes after all that is asked for, and is not seen."""
-        return self._model(batch.inputs.to(self._model.device)).logits[batch.rows, batch.columns].float()
+        return self._model(batch.inputs.to(self.device)).logits[batch.rows, batch.columns].float()
