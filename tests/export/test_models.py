@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from parrotlet.engine import Engine, Sampling
+from parrotlet.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
 
 
 def loaded(model, folder):
-    """As a user loads it: custom code only where there is a token shift."""
+    """As a user loads it: custom code only where there is short convolutions."""
     kwargs = {"trust_remote_code": True} if model.config.short_conv else {}
     return transformers.AutoModelForCausalLM.from_pretrained(folder, **kwargs).eval()
 
@@ -50,9 +51,10 @@ def test_rows_filled_on_the_left_have_the_logits_of_rows_alone(exported):
 
 
 @torch.no_grad()
-def test_greedy_answers_of_200_tokens_are_equal(exported, tokenizer):
+def test_greedy_answers_of_200_tokens_are_equal(exported):
     """Two prompts of different lengths in one batch, with their cache, against our engine."""
     model, folder = exported
+    tokenizer = Tokenizer.load(folder)
     prompts = [random_ids(model, 1, length, seed=length)[0].tolist() for length in (9, 23)]
     prompts = [[id % 300 for id in prompt] for prompt in prompts]
     specials = sorted(tokenizer.special_ids)

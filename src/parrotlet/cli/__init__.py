@@ -25,6 +25,7 @@ COMMANDS = {
     "rewind": "rewind",
     "ledger": "ledger",
     "export": "export",
+    "import": "import_",
     "tokens": "tokens",
     "data": "data",
     "verify-resume": "verify_resume",

@@ -46,11 +46,11 @@ Where the model calls its calculator it writes `<|python_start|>`, an expression
 stops: write the result after it, between `<|output_start|>` and `<|output_end|>`, and go on. As a message, the
 assistant's content is then a list of parts of the types `text`, `python` and `python_output`.
 """
-_TEXT = """inputs = tokenizer("<|bos|>In the morning", return_tensors="pt")
+_TEXT = """inputs = tokenizer("In the morning", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
 ```
 
-This stage has read texts, no conversations; every text began with `<|bos|>`.
+This stage has read texts, no conversations; every text began with `<|bos|>`, which the tokenizer puts there.
 """
 
 

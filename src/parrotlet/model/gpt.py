@@ -102,11 +102,14 @@ class GPT(nn.Module):
         inputs_BT: Tensor,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
+        before_BTR: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
-        number; default: within the row. (Generation keeps keys and values: `engine/decoder.py`.)
+        number and `TRUNK`; default: within the row. `before_BTR`: the columns in which the R = `CONV_REACH` tokens
+        before each stand, where they are not those to its left. (Generation keeps keys and values:
+        `engine/decoder.py`.)
         """
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
@@ -114,12 +117,12 @@ class GPT(nn.Module):
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
         x_BTC = self.embedding(inputs_BT)
         if self.embedding_conv is not None:
-            x_BTC = self.embedding_conv(x_BTC, positions_BT)
+            x_BTC = self.embedding_conv(x_BTC, positions_BT, before_BTR)
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
         compiled = self._compiled_block if torch.is_grad_enabled() and len(inputs_BT) == self._compiled_rows else None
         run_block = compiled or Block.__call__
         for block in self.blocks:
-            x_BTC = run_block(block, x_BTC, positions_BT, rope, mask)
+            x_BTC = run_block(block, x_BTC, positions_BT, rope, mask, before_BTR)
         return norm(x_BTC, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -176,15 +179,24 @@ class ShortConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(CONV_REACH, width))
 
-    def forward(self, x_BTC: Tensor, positions_BT: Tensor) -> Tensor:
-        """`x_BTC` with the shares of what stands before. What has position 0 has nothing before it."""
-        T = x_BTC.shape[1]
-        padded, weight = F.pad(x_BTC, (0, 0, CONV_REACH, 0)), self.weight.to(x_BTC.dtype)
-        for back in range(1, CONV_REACH + 1):
-            before_BTC = padded[:, CONV_REACH - back : CONV_REACH - back + T]
+    def forward(self, x_BTC: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
+        """`x_BTC` with the shares of what stands before. What has position 0 has nothing before it.
+
+        `before_BTR`: see `GPT.forward`.
+        """
+        weight = self.weight.to(x_BTC.dtype)
+        for back, before_BTC in enumerate(_tokens_before(x_BTC, before_BTR), start=1):
             there_BT1 = (positions_BT >= back)[:, :, None]
             x_BTC = x_BTC + weight[back - 1] * before_BTC.where(there_BT1, 0)
         return x_BTC
+
+
+def _tokens_before(x_BTC: Tensor, before_BTR: Tensor | None) -> list[Tensor]:
+    """What stands one, two, … before each token, (B, T, C) each."""
+    if before_BTR is not None:
+        return [x_BTC.take_along_dim(columns_BT[:, :, None], 1) for columns_BT in before_BTR.unbind(-1)]
+    padded = F.pad(x_BTC, (0, 0, CONV_REACH, 0))
+    return [padded[:, CONV_REACH - back : -back] for back in range(1, CONV_REACH + 1)]
 
 
 class Block(nn.Module):
@@ -196,10 +208,12 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTC: Tensor, positions_BT: Tensor, rope: Rope, mask: Mask) -> Tensor:
+    def forward(
+        self, x_BTC: Tensor, positions_BT: Tensor, rope: Rope, mask: Mask, before_BTR: Tensor | None = None
+    ) -> Tensor:
         """The residual stream after this block."""
         x_BTC = x_BTC + self.attention(norm(x_BTC, self.eps), rope, mask)
-        return x_BTC + self.mlp(norm(x_BTC, self.eps), positions_BT)
+        return x_BTC + self.mlp(norm(x_BTC, self.eps), positions_BT, before_BTR)
 
 
 class Attention(nn.Module):
@@ -232,10 +246,10 @@ class MLP(nn.Module):
         self.up = Linear(config.width, config.mlp_width)
         self.down = Linear(config.mlp_width, config.width)
 
-    def forward(self, x_BTC: Tensor, positions_BT: Tensor) -> Tensor:
+    def forward(self, x_BTC: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
         """What the perceptron adds to the residual stream, (B, T, C)."""
         if self.conv is not None:
-            x_BTC = self.conv(x_BTC, positions_BT)
+            x_BTC = self.conv(x_BTC, positions_BT, before_BTR)
         return self.down(F.relu(self.up(x_BTC)).square())
 
 

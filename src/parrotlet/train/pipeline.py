@@ -13,7 +13,7 @@ from ..files import write_text
 from ..progress import ProgressLine
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
-from .callbacks import Console, Samples, TaskAccuracy, Tracker
+from .callbacks import Console, Core, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
 from .download import check_data
 from .loop import Callback, train
@@ -59,7 +59,7 @@ def train_stage(run: Run, name: StageName, start: str | None = None, *, accept_d
 
 def default_callbacks(run: Run) -> list[Callback]:
     """What accompanies every training."""
-    callbacks: list[Callback] = [TaskAccuracy(), Console(), Samples()]
+    callbacks: list[Callback] = [TaskAccuracy(), Core(), Console(), Samples()]
     track = run.recipe.track
     return callbacks if track.to == "none" else [*callbacks, Tracker(track.to, track.project)]
 

@@ -75,6 +75,12 @@ class Sources:
             raise UserError(f"{path}: no such word list (data.words); there are {', '.join(WORD_LISTS)} and world, too")
         return path.read_text("utf-8").split()
 
+    @property
+    def core_bundle(self) -> Path:
+        """The folder of CORE's evaluation bundle, whether it is there or not."""
+        chosen = self.recipe.data.core
+        return cache_folder() / "eval_bundle" if chosen is None else Path(chosen)
+
     def task(self, spec: TaskSpec) -> Task:
         """A task of the recipe."""
         return build_task(spec, self.hub, self.words)
