@@ -112,8 +112,8 @@ def test_rows_are_copied_and_swapped(any_model):
     after_a = alone.decode([7], [20])
     alone.prefill(0, b, 0)
     after_b = alone.decode([8], [30])
-    decoder.swap(0, 2, 30)
-    decoder.copy(2, 1, 20)
+    decoder.memory.swap(0, 2, 30)
+    decoder.memory.copy(2, 1, 20)
     got = decoder.decode([8, 7, 7], [30, 20, 20])
     assert torch.equal(got, torch.cat([after_b, after_a, after_a]))
 
@@ -130,4 +130,4 @@ def test_it_keeps_the_weights_that_it_was_given():
 
 def test_the_memory_is_what_the_shape_says():
     """Keys and values, layers, rows, key/value heads, slots in multiples of 32, head width, 4 bytes."""
-    assert Decoder(a_model(), rows=5).memory_bytes == 2 * 2 * 5 * 2 * 128 * 16 * 4
+    assert Decoder(a_model(), rows=5).memory.nbytes == 2 * 2 * 5 * 2 * 128 * 16 * 4

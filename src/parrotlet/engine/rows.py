@@ -67,7 +67,7 @@ class Rows:
         free = [i for i, row in enumerate(self._rows) if row.turn is None]
         chosen = best if best in free and reusable[best] else min(free, key=lambda i: self._rows[i].freed)
         if chosen != best and reusable[best]:
-            self._decoder.copy(best, chosen, reusable[best])
+            self._decoder.memory.copy(best, chosen, reusable[best])
         turn.fed = turn.reused = reusable[best]
         self._rows[chosen].turn = turn
 
@@ -106,7 +106,7 @@ class Rows:
     def _swap(self, a: int, b: int) -> None:
         if a != b:
             rows = self._rows
-            self._decoder.swap(a, b, max(rows[a].used, rows[b].used))
+            self._decoder.memory.swap(a, b, max(rows[a].used, rows[b].used))
             rows[a], rows[b] = rows[b], rows[a]
 
     def _index(self, turn: Turn) -> int:

@@ -1,0 +1,135 @@
+"""The forward pass of generation on a CPU, in C++ (`native.cpp`), compiled once for the machine that it runs on."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..files import cache_folder, written_aside
+from ..model import GPT
+from ..model.gpt import Block
+from .memory import Memory, rotations
+
+SOURCE = Path(__file__).with_name("native.cpp")
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
+GROUP = 32
+"""Outputs of a matrix that lie together."""
+WEIGHTS = ("qkv", "out", "up", "down")
+
+
+class NativeForward:
+    """A copy of a model's weights, laid out for `native.cpp`."""
+
+    def __init__(self, model: GPT, memory: Memory, library: ctypes.CDLL) -> None:
+        c, self._memory, self._vocab = model.config, memory, model.config.vocab_size
+        self._run = library.forward_bfloat16 if model.dtype == torch.bfloat16 else library.forward_float32
+        cos, sin = rotations(c, memory.slots, memory.keys.device)
+        kept: dict[str, Tensor] = {"cos": cos, "sin": sin, "embedding": model.embedding.weight.detach().clone()}
+        if model.token_shift is not None:
+            kept["shift"] = model.token_shift.weight.detach().clone()
+        kept["head"] = pack([model.head.weight], model.dtype)
+        self._layers = [_pack_block(block, model.dtype) for block in model.blocks if isinstance(block, Block)]
+        self._kept = kept
+        pointers = [_Layer(*(layer[name].data_ptr() for name in WEIGHTS)) for layer in self._layers]
+        self._pass = _Pass(
+            depth=c.depth,
+            width=c.width,
+            heads=c.heads,
+            kv_heads=c.kv_heads,
+            head_dim=c.head_dim,
+            hidden=c.mlp_width,
+            vocab=c.vocab_size,
+            rows=len(memory.tokens),
+            slots=memory.slots,
+            eps=c.norm_eps,
+            layers=(_Layer * c.depth)(*pointers),
+            keys=memory.keys.data_ptr(),
+            values=memory.values.data_ptr(),
+            seen=memory.tokens.data_ptr(),
+            **{name: tensor.data_ptr() for name, tensor in kept.items()},
+        )
+
+    def __call__(self, tokens_BT: Tensor, positions_BT: Tensor, first_row: int, *, score: bool) -> Tensor | None:
+        """Scores (B, V) of what follows the last token of each row, where they are asked for."""
+        p, (B, T) = self._pass, tokens_BT.shape
+        scores = torch.empty(B, -(-self._vocab // GROUP) * GROUP) if score else None
+        p.first_row, p.B, p.T, p.threads = first_row, B, T, torch.get_num_threads()
+        p.tokens, p.positions = tokens_BT.data_ptr(), positions_BT.data_ptr()
+        p.scores = None if scores is None else scores.data_ptr()
+        self._run(ctypes.byref(p))
+        return None if scores is None else scores[:, : self._vocab]
+
+
+class _Layer(ctypes.Structure):
+    """As in native.cpp."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in WEIGHTS]
+
+
+class _Pass(ctypes.Structure):
+    """As in native.cpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("depth", "width", "heads", "kv_heads", "head_dim", "hidden", "vocab")),
+        *((name, ctypes.c_int64) for name in ("rows", "slots", "threads")),
+        ("eps", ctypes.c_float),
+        ("layers", ctypes.POINTER(_Layer)),
+        *((name, ctypes.c_void_p) for name in ("head", "embedding", "shift", "cos", "sin", "keys", "values", "seen")),
+        *((name, ctypes.c_int64) for name in ("first_row", "B", "T")),
+        *((name, ctypes.c_void_p) for name in ("tokens", "positions", "scores")),
+    ]
+
+
+def pack(weights: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """The stacked weights, (sum of outputs, inputs), in groups of outputs: of each input (in bfloat16 of each two)
+    what it adds to all outputs of the group. Outputs of 0 fill up the last group."""
+    weight = torch.cat([w.detach() for w in weights])
+    weight = F.pad(weight, (0, 0, 0, -len(weight) % GROUP)).to(dtype)
+    unit = 4 // dtype.itemsize
+    return weight.view(-1, GROUP, weight.shape[1] // unit, unit).transpose(1, 2).contiguous()
+
+
+def _pack_block(block: Block, dtype: torch.dtype) -> dict[str, Tensor]:
+    a, mlp = block.attention, block.mlp
+    matrices = ([a.q.weight, a.k.weight, a.v.weight], [a.out.weight], [mlp.up.weight], [mlp.down.weight])
+    return {name: pack(weights, dtype) for name, weights in zip(WEIGHTS, matrices, strict=True)}
+
+
+def compiler() -> str | None:
+    """The C++ compiler: CXX, or the system's."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
+@functools.cache
+def native_library() -> ctypes.CDLL | None:
+    """`native.cpp`, compiled for this machine and kept in the cache folder; None, with a notice, where it can't be."""
+    if (found := compiler()) is None:
+        print("no C++ compiler found: answers take about three times as long", file=sys.stderr)
+        return None
+    try:
+        return ctypes.CDLL(str(_compiled(found)))
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"{found} can't compile {SOURCE.name}: answers take about three times as long\n{error}", file=sys.stderr)
+        return None
+
+
+def _compiled(compiler: str) -> Path:
+    """Known by the source and by what the compiler defines: its version, and what the processor can do."""
+    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], capture_output=True, check=True)
+    key = hashlib.sha256(SOURCE.read_bytes() + defined.stdout + " ".join(FLAGS).encode()).hexdigest()
+    path = cache_folder() / "native" / f"{key[:16]}.so"
+    if not path.exists():
+        print("compiling the decoder for this machine, once: a few seconds", file=sys.stderr)
+        with written_aside(path) as aside:
+            subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(aside)], capture_output=True, check=True)
+    return path
