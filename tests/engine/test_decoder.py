@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from parrotlet.engine.decoder import Decoder
+from parrotlet.engine.native import compiler
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
@@ -19,6 +20,17 @@ def a_model(dtype=torch.float32, **shape):
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def any_model(request):
     return a_model(request.param)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["native", "torch"])
+def way(request):
+    """Both ways to compute: every promise is about both."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr("parrotlet.engine.decoder.native_library", lambda: None)
+        elif compiler() is None:
+            pytest.skip("no C++ compiler")
+        yield
 
 
 def random_ids(n, seed=0):
@@ -57,6 +69,24 @@ def test_it_computes_what_the_model_computes(kv_heads, group, depth, head_dim, t
     expected = uncached_scores(model, ids)[-5:]
     assert expected.abs().max() > 0.5, "too small to show a difference"
     assert_close(decoded_scores(Decoder(model, 1), ids, chunks), expected, rtol=0, atol=1e-4)
+
+
+def test_with_a_token_shift_too():
+    model, ids = a_model(token_shift=True), random_ids(40)
+    assert_close(
+        decoded_scores(Decoder(model, 1), ids, [17, 1, 9]), uncached_scores(model, ids)[27:], rtol=0, atol=1e-4
+    )
+
+
+def test_a_score_is_never_taken_for_granted():
+    """Weights so large that attention sees one slot only, and scores of a hundred: exponentials have to hold."""
+    model, ids = a_model(), random_ids(60)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "attention.v" in name or "head" in name:
+                weight.mul_(30)
+    expected = uncached_scores(model, ids)[30:]
+    assert_close(decoded_scores(Decoder(model, 1), ids, [30]), expected, rtol=1e-4, atol=1e-2)
 
 
 def test_in_bfloat16_too():

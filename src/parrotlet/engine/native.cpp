@@ -51,10 +51,12 @@ template <class V> V load(const void* from) {
     return lanes;
 }
 
-float sum(Lanes v) {
-    float total = 0;
-    for (int i = 0; i < LANES; ++i) total += v[i];
-    return total;
+float sum(Lanes v) {  // halves upon halves
+    float lanes[LANES];
+    memcpy(lanes, &v, sizeof v);
+    for (int64_t half = LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
 }
 
 float dot(const float* a, const float* b, int64_t n) {
@@ -285,6 +287,7 @@ template <class Type> class Forward {
         Stored* to = &y[n * (C + PAD) + head * D];
         float scale = 1 / sum(sums);
         int64_t d = 0;
+        for (; d + 8 * LANES <= D; d += 8 * LANES) mix<8>(weights, scale, values + d, slots, to + d);
         for (; d + 4 * LANES <= D; d += 4 * LANES) mix<4>(weights, scale, values + d, slots, to + d);
         for (; d + LANES <= D; d += LANES) mix<1>(weights, scale, values + d, slots, to + d);
         for (; d < D; ++d) {

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,13 +19,14 @@ from torch import Tensor
 from ..files import cache_folder, written_aside
 from ..model import GPT
 from ..model.gpt import Block
-from .memory import Memory, rotations
+from .memory import Memory, rotations, zeros_in_large_pages
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
+THREAD_PAYS = 2_000_000
+"""Multiplications for which another thread is started, in each pass: they take longer than that does."""
 GROUP = 32
 """Outputs of a matrix that lie together."""
-WEIGHTS = ("qkv", "out", "up", "down")
 
 
 class NativeForward:
@@ -37,10 +39,10 @@ class NativeForward:
         kept: dict[str, Tensor] = {"cos": cos, "sin": sin, "embedding": model.embedding.weight.detach().clone()}
         if model.token_shift is not None:
             kept["shift"] = model.token_shift.weight.detach().clone()
-        kept["head"] = pack([model.head.weight], model.dtype)
-        self._layers = [_pack_block(block, model.dtype) for block in model.blocks if isinstance(block, Block)]
-        self._kept = kept
-        pointers = [_Layer(*(layer[name].data_ptr() for name in WEIGHTS)) for layer in self._layers]
+        *layers, kept["head"] = packed([*_matrices(model), [model.head.weight]], model.dtype)
+        self._kept = kept  # the matrices are parts of one piece of memory, which the head keeps
+        pointers = [layer.data_ptr() for layer in layers]
+        self._weights = sum(matrix.numel() for matrix in (*layers, kept["head"]))
         self._pass = _Pass(
             depth=c.depth,
             width=c.width,
@@ -52,7 +54,7 @@ class NativeForward:
             rows=len(memory.tokens),
             slots=memory.slots,
             eps=c.norm_eps,
-            layers=(_Layer * c.depth)(*pointers),
+            layers=(ctypes.c_void_p * len(pointers))(*pointers),
             keys=memory.keys.data_ptr(),
             values=memory.values.data_ptr(),
             seen=memory.tokens.data_ptr(),
@@ -62,18 +64,13 @@ class NativeForward:
     def __call__(self, tokens_BT: Tensor, positions_BT: Tensor, first_row: int, *, score: bool) -> Tensor | None:
         """Scores (B, V) of what follows the last token of each row, where they are asked for."""
         p, (B, T) = self._pass, tokens_BT.shape
-        scores = torch.empty(B, -(-self._vocab // GROUP) * GROUP) if score else None
-        p.first_row, p.B, p.T, p.threads = first_row, B, T, torch.get_num_threads()
+        scores = torch.empty(B, _whole(self._vocab)) if score else None
+        p.first_row, p.B, p.T = first_row, B, T
+        p.threads = min(torch.get_num_threads(), 1 + B * T * self._weights // THREAD_PAYS)
         p.tokens, p.positions = tokens_BT.data_ptr(), positions_BT.data_ptr()
         p.scores = None if scores is None else scores.data_ptr()
         self._run(ctypes.byref(p))
         return None if scores is None else scores[:, : self._vocab]
-
-
-class _Layer(ctypes.Structure):
-    """As in native.cpp."""
-
-    _fields_ = [(name, ctypes.c_void_p) for name in WEIGHTS]
 
 
 class _Pass(ctypes.Structure):
@@ -83,26 +80,39 @@ class _Pass(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("depth", "width", "heads", "kv_heads", "head_dim", "hidden", "vocab")),
         *((name, ctypes.c_int64) for name in ("rows", "slots", "threads")),
         ("eps", ctypes.c_float),
-        ("layers", ctypes.POINTER(_Layer)),
+        ("layers", ctypes.POINTER(ctypes.c_void_p)),
         *((name, ctypes.c_void_p) for name in ("head", "embedding", "shift", "cos", "sin", "keys", "values", "seen")),
         *((name, ctypes.c_int64) for name in ("first_row", "B", "T")),
         *((name, ctypes.c_void_p) for name in ("tokens", "positions", "scores")),
     ]
 
 
-def pack(weights: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """The stacked weights, (sum of outputs, inputs), in groups of outputs: of each input (in bfloat16 of each two)
-    what it adds to all outputs of the group. Outputs of 0 fill up the last group."""
-    weight = torch.cat([w.detach() for w in weights])
-    weight = F.pad(weight, (0, 0, 0, -len(weight) % GROUP)).to(dtype)
-    unit = 4 // dtype.itemsize
-    return weight.view(-1, GROUP, weight.shape[1] // unit, unit).transpose(1, 2).contiguous()
+def packed(matrices: list[list[Tensor]], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Each matrix, the weights (outputs, inputs) of a list stacked, as `native.cpp` reads it.
+
+    In groups of outputs: of each input (in bfloat16 of each two) what it adds to all outputs of the group. Outputs of 0
+    fill up the last group.
+    """
+    sizes = [_whole(sum(map(len, weights))) * weights[0].shape[1] for weights in matrices]
+    parts = zeros_in_large_pages(sum(sizes), matrices[0][0].device, dtype).split(sizes)
+    for part, weights in zip(parts, matrices, strict=True):
+        weight = torch.cat([w.detach() for w in weights])
+        weight = F.pad(weight, (0, 0, 0, _whole(len(weight)) - len(weight)))
+        unit = 4 // dtype.itemsize
+        part.copy_(weight.view(-1, GROUP, weight.shape[1] // unit, unit).transpose(1, 2).flatten())
+    return parts
 
 
-def _pack_block(block: Block, dtype: torch.dtype) -> dict[str, Tensor]:
-    a, mlp = block.attention, block.mlp
-    matrices = ([a.q.weight, a.k.weight, a.v.weight], [a.out.weight], [mlp.up.weight], [mlp.down.weight])
-    return {name: pack(weights, dtype) for name, weights in zip(WEIGHTS, matrices, strict=True)}
+def _whole(outputs: int) -> int:
+    return -(-outputs // GROUP) * GROUP
+
+
+def _matrices(model: GPT) -> Iterator[list[Tensor]]:
+    """Four a layer, as native.cpp expects them."""
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        a, mlp = block.attention, block.mlp
+        yield from ([a.q.weight, a.k.weight, a.v.weight], [a.out.weight], [mlp.up.weight], [mlp.down.weight])
 
 
 def compiler() -> str | None:
@@ -119,17 +129,17 @@ def native_library() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(_compiled(found)))
     except (subprocess.CalledProcessError, OSError) as error:
-        print(f"{found} can't compile {SOURCE.name}: answers take about three times as long\n{error}", file=sys.stderr)
+        print(f"{SOURCE.name} can't be compiled, so answers take about three times as long: {error}", file=sys.stderr)
         return None
 
 
 def _compiled(compiler: str) -> Path:
     """Known by the source and by what the compiler defines: its version, and what the processor can do."""
-    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], capture_output=True, check=True)
+    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
     key = hashlib.sha256(SOURCE.read_bytes() + defined.stdout + " ".join(FLAGS).encode()).hexdigest()
     path = cache_folder() / "native" / f"{key[:16]}.so"
     if not path.exists():
         print("compiling the decoder for this machine, once: a few seconds", file=sys.stderr)
         with written_aside(path) as aside:
-            subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(aside)], capture_output=True, check=True)
+            subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(aside)], check=True)
     return path
