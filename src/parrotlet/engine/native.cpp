@@ -135,7 +135,7 @@ template <class Type> class Forward {
     int64_t qkv_stride = whole(qkv_width);
     std::vector<float> x = std::vector<float>(N * whole(C)), qkv = std::vector<float>(N * qkv_stride);
     std::vector<Stored> y = std::vector<Stored>(N * (C + PAD)), hidden = std::vector<Stored>(N * (whole(F) + PAD));
-    std::atomic<int64_t> arrived{0};
+    std::atomic<int> arrived{0}, passed{0};
 
     static int64_t whole(int64_t outputs) { return (outputs + GROUP - 1) / GROUP * GROUP; }
 
@@ -151,7 +151,7 @@ template <class Type> class Forward {
 
    private:
     void work(int64_t me) {
-        int64_t phase = 0;
+        int phase = 0;
         std::vector<Stored> normed(N * (C + PAD));
         std::vector<float> weights((p.slots + LANES) * 1);
         each(me, N, [&](int64_t n) { embed(n); });
@@ -196,10 +196,15 @@ template <class Type> class Forward {
     }
 
     // Until all threads have come here as many times.
-    void wait(int64_t phase) {
-        arrived.fetch_add(1);
-        for (int64_t tries = 0; arrived.load() < phase * p.threads; ++tries)
-            if (tries > 1000) std::this_thread::yield();
+    void wait(int phase) {
+        if (arrived.fetch_add(1) + 1 == phase * p.threads) {
+            passed.store(phase);
+            passed.notify_all();
+            return;
+        }
+        for (int tries = 0; tries < 2000; ++tries)
+            if (passed.load() == phase) return;
+        passed.wait(phase - 1);  // asleep: others need the core
     }
 
     template <class Do> void each(int64_t me, int64_t count, Do work) {

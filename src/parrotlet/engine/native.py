@@ -22,7 +22,7 @@ from ..model.gpt import Block
 from .memory import Memory, rotations, zeros_in_large_pages
 
 SOURCE = Path(__file__).with_name("native.cpp")
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
+FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
 THREAD_PAYS = 2_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
 GROUP = 32

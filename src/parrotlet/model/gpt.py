@@ -103,7 +103,7 @@ class GPT(nn.Module):
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
-        number; default: within the row. (Generation keeps keys and values: `engine/decoder.py`.)
+        number; default: within the row. (Generation keeps keys and values: `engine/`.)
         """
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
