@@ -20,6 +20,8 @@ def decoder_that(wants):
     first."""
 
     class Scripted:
+        grain = 16
+
         def __init__(self, model, rows):
             self.vocab_size, self.rows = model.config.vocab_size, [[] for _ in range(rows)]
             self.memory, self.nbytes = self, 0

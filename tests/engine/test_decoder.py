@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from parrotlet.engine.decoder import Decoder
-from parrotlet.engine.native import compiler
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 def a_model(dtype=torch.float32, **shape):
@@ -20,17 +21,6 @@ def a_model(dtype=torch.float32, **shape):
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def any_model(request):
     return a_model(request.param)
-
-
-@pytest.fixture(scope="module", autouse=True, params=["native", "torch"])
-def way(request):
-    """Both ways to compute: every promise is about both."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "torch":
-            patch.setattr("parrotlet.engine.decoder.native_library", lambda: None)
-        elif compiler() is None:
-            pytest.skip("no C++ compiler")
-        yield
 
 
 def random_ids(n, seed=0):

@@ -20,6 +20,7 @@ class Decoder:
         self.memory = Memory(model.config, rows, self._device)
         library = native_library() if self._device.type == "cpu" else None
         self._forward = NativeForward(model, self.memory, library) if library else TorchForward(model, self.memory)
+        self.grain = self._forward.GRAIN
 
     @torch.inference_mode()
     def prefill(self, row: int, tokens: list[int], start: int) -> None:

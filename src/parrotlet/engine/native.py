@@ -32,6 +32,9 @@ GROUP = 32
 class NativeForward:
     """A copy of a model's weights, laid out for `native.cpp`."""
 
+    GRAIN = 1
+    """Of a prompt so many tokens, at least, have to be fed at once for its keys to be the same to the bit."""
+
     def __init__(self, model: GPT, memory: Memory, library: ctypes.CDLL) -> None:
         c, self._memory, self._vocab = model.config, memory, model.config.vocab_size
         self._run = library.forward_bfloat16 if model.dtype == torch.bfloat16 else library.forward_float32

@@ -27,6 +27,10 @@ Linear = Callable[[Tensor], Tensor]
 class TorchForward:
     """A copy of a model's weights, laid out for torch."""
 
+    GRAIN = 16
+    """Of a prompt so many tokens, at least, have to be fed at once for its keys to be the same to the bit: kernels
+    differ for a few rows only."""
+
     def __init__(self, model: GPT, memory: Memory) -> None:
         self._config, self._memory, self._dtype = model.config, memory, model.dtype
         self._embedding = model.embedding.weight.detach().clone()
