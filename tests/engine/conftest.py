@@ -2,6 +2,7 @@
 
 import pytest
 
+from parrotlet.engine.native import compiler
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
@@ -20,3 +21,14 @@ def model(tokenizer, request):
         short_conv=request.param == "short conv",
     )
     return grown(GPT.build(config, seed=5))
+
+
+@pytest.fixture(scope="module", params=["native", "torch"])
+def way(request):
+    """Both ways to compute: every promise is about both."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr("parrotlet.engine.decoder.native_library", lambda: None)
+        elif compiler() is None:
+            pytest.skip("no C++ compiler")
+        yield request.param

@@ -128,28 +128,28 @@ def test_logprobs_are_the_trainers(model, tokenizer, temperature):
 # What is in memory already
 
 
-def test_a_prompt_that_begins_like_another_is_fed_from_where_they_part(model, tokenizer):
+def test_a_prompt_that_begins_like_another_is_fed_from_where_they_part(model, tokenizer, way):
     """Also from a row that is still writing; and the answer is the same to the last bit of its logprobs."""
     prompt = prompts_of(tokenizer, [50])[0]
     other = [*prompt[:37], 5, 6, 7, *prompt[37:52]]
     sampling = Sampling(temperature=1.0, max_tokens=5, logprobs=2)
     engine = Engine(model, tokenizer, rows=2)
     first, second, third = engine.generate([prompt, prompt, other], [sampling] * 3)
-    assert (first.reused, second.reused, third.reused) == (0, 32, 32)
+    assert (first.reused, second.reused, third.reused) == ((0, len(prompt) - 1, 37) if way == "native" else (0, 32, 32))
     fresh = [Engine(model, tokenizer).generate([p], [sampling])[0] for p in (prompt, other)]
     assert [c.reused for c in fresh] == [0, 0]
     assert [first, second, third] == [fresh[0], fresh[0], fresh[1]]
 
 
-def test_the_turns_of_a_conversation_feed_only_what_is_new(model, tokenizer):
-    engine, messages = Engine(model, tokenizer, rows=1), ()
-    for i, expected in enumerate([0, 0, 32]):
+def test_the_turns_of_a_conversation_feed_only_what_is_new(model, tokenizer, way):
+    engine, messages, before = Engine(model, tokenizer, rows=1), (), []
+    for i, by_torch in enumerate([0, 0, 32]):
         messages = (*messages, Message("user", f"What is {i}?"))
         prompt = render_prompt(Conversation(messages), tokenizer)
         completion = engine.generate([prompt], Sampling(temperature=0, max_tokens=3))[0]
-        assert completion.reused == expected
+        assert completion.reused == (max(0, len(before) - 1) if way == "native" else by_torch)
         assert completion == Engine(model, tokenizer).generate([prompt], Sampling(temperature=0, max_tokens=3))[0]
-        messages = (*messages, Message("assistant", "It is 12."))
+        messages, before = (*messages, Message("assistant", "It is 12.")), prompt
 
 
 # The tool protocol

@@ -109,7 +109,7 @@ class GPT(nn.Module):
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
         number and `TRUNK`; default: within the row. `before_BTR`: the columns in which the R = `CONV_REACH` tokens
         before each stand, where they are not those to its left. (Generation keeps keys and values:
-        `engine/decoder.py`.)
+        `engine/`.)
         """
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
