@@ -9,15 +9,10 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from tiktoken_ext import openai_public
 
-from parrotlet.tokenizer import Tokenizer, compression_report, load_rank_file
+from parrotlet.tokenizer import PUBLISHED_PATTERNS, Tokenizer, compression_report, load_rank_file
 
 CHARACTERS = 500_000
-CL100K_PATTERN = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
-)
 TEXTS = {
     "text-en (validation)": ("hub/datasets/karpathy/fineweb-edu-100b-shuffle/shard_00004.parquet", "text"),
     "text-zh": ("files/text-zh/shard_00001.parquet", "text"),
@@ -29,8 +24,8 @@ def main() -> None:
     run, data = Path(sys.argv[1]), Path(sys.argv[2])
     oracles = data / "tokenizer_oracles"
     references = {
-        "r50k": load_rank_file(oracles / "r50k_base.tiktoken", openai_public.r50k_pat_str, "r50k"),
-        "cl100k": load_rank_file(oracles / "cl100k_base.tiktoken", CL100K_PATTERN, "cl100k"),
+        name: load_rank_file(oracles / f"{name}_base.tiktoken", PUBLISHED_PATTERNS[f"{name}_base"], name)
+        for name in ("r50k", "cl100k")
     }
     texts = {
         name: "\n".join(pq.read_table(data / path, columns=[column])[column].to_pylist())[:CHARACTERS]

@@ -1,17 +1,19 @@
 """Tokens a second of the engine beside others, on models of one shape, in one process: docs/performance.md.
 
-    python benchmarks/decode.py                                    # the engine and transformers
-    python benchmarks/decode.py --nanochat DIR --dtype bfloat16    # DIR: a checkout of github.com/karpathy/nanochat
+    python benchmarks/decode.py                   # the engine and transformers
+    python benchmarks/decode.py --nanochat DIR    # DIR: a checkout of github.com/karpathy/nanochat
 
-All write 64 tokens after one prompt of 32, greedily (or `--temperature 1`), and take turns. Shown are tokens a second
-of whole answers (the median turn, and the median ratio of a turn), and of single steps: the median one, and the
-fastest tenth, which is what is left when other programs on the computer disturb most steps.
+Without more options it takes three to four minutes. All write 64 tokens after one prompt of 32, greedily (or
+`--temperature 1`), and take turns. Shown are tokens a second of whole answers (the median turn, and the median ratio of
+a turn), and of single steps: the median one, and the fastest tenth, which is what is left when other programs on the
+computer disturb most steps. The last line has all figures as JSON.
 nanochat's model has additions of its own; its embedding, matrices and head have the same shapes. `transformers` gets
 the same weights as the engine and, in float32, must write the same tokens.
 """
 
 import argparse
 import itertools
+import json
 import os
 import statistics
 import sys
@@ -114,6 +116,8 @@ def transformers_(model, rows, temperature):
 
 def nanochat(folder, dtype, rows, temperature):
     os.environ["NANOCHAT_DTYPE"] = dtype
+    for module in [name for name in sys.modules if name.split(".")[0] == "nanochat"]:
+        del sys.modules[module]  # it settles its dtype when it is imported
     sys.path.insert(0, folder)
     sys.modules["rustbpe"] = types.ModuleType("rustbpe")  # trains its tokenizer, which is not used here
     from nanochat.engine import Engine as TheirEngine
@@ -146,27 +150,31 @@ def nanochat(folder, dtype, rows, temperature):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nanochat", metavar="DIR")
-    parser.add_argument("--dtype", default="float32", choices=list(DTYPES))
+    parser.add_argument("--dtype", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 16, 64])
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cpu-time", action="store_true", help="count this process's CPU seconds (with --threads 1)")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     clock = time.process_time if args.cpu_time else time.perf_counter
-    model = a_model(DTYPES[args.dtype])
-    print(f"{args.dtype}, {args.threads} threads, temperature {args.temperature:g}")
-    print("by CPU time" if args.cpu_time else "by the clock on the wall")
-    print("tokens/s (how many times as fast parrotlet is):  whole answers    median step   fastest tenth")
-    for rows in args.rows:
+    about = {"torch": torch.__version__, "temperature": args.temperature, "clock": clock.__name__}
+    about |= {"rounds": args.rounds, "load": os.getloadavg()}
+    print(about)
+    print("tokens/s (how many times as fast parrotlet is):   whole answers         median step       fastest tenth")
+    figures = []
+    for dtype, threads, rows in itertools.product(args.dtype, args.threads, args.rows):
+        torch.set_num_threads(threads)
+        model = a_model(DTYPES[dtype])
         ways = {"parrotlet": ours(model, rows, args.temperature)}
         ways["transformers"] = transformers_(model, rows, args.temperature)
         if args.nanochat:
-            ways["nanochat"] = nanochat(args.nanochat, args.dtype, rows, args.temperature)
-        report(
-            rows, measure(ways, rows, args.rounds, clock=clock, check=not args.temperature and args.dtype == "float32")
-        )
+            ways["nanochat"] = nanochat(args.nanochat, dtype, rows, args.temperature)
+        check = not args.temperature and dtype == "float32"
+        for name, figure in compared(measure(ways, rows, args.rounds, clock=clock, check=check)).items():
+            figures.append({"dtype": dtype, "threads": threads, "rows": rows, "way": name} | figure)
+            show(figures[-1])
+    print(json.dumps(about | {"figures": figures}))
 
 
 def measure(ways, rows, rounds, clock, check):
@@ -174,9 +182,9 @@ def measure(ways, rows, rounds, clock, check):
     rates = {name: ([], []) for name in ways}
     for turn in range(rounds + 1):  # the first one warms up
         answers = {}
-        for name, write in ways.items():
+        for name in list(ways)[:: 1 if turn % 2 else -1]:
             times = [clock()]
-            answers[name] = write(turn, lambda times=times: times.append(clock()))
+            answers[name] = ways[name](turn, lambda times=times: times.append(clock()))
             whole, steps = rates[name]
             if turn:
                 whole.append(rows * TOKENS / (clock() - times[0]))
@@ -186,18 +194,24 @@ def measure(ways, rows, rounds, clock, check):
     return rates
 
 
-def report(rows, rates):
+def compared(rates):
+    """Of each way: tokens a second, and how many times as fast parrotlet is. Of whole answers the median turn, and the
+    median of the turns' ratios; of the steps the median one, and the fastest tenth."""
     own, own_steps = rates["parrotlet"]
-    for name, (whole, steps) in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(own, whole, strict=True))
-        by_step = [at(steps) for at in (statistics.median, fastest)]
-        ratios = [
-            ratio,
-            *(at(own_steps) / rate for at, rate in zip((statistics.median, fastest), by_step, strict=True)),
-        ]
-        shown = [statistics.median(whole), *by_step]
-        figures = "  ".join(f"{rate:8,.0f} (×{r:.2f})" for rate, r in zip(shown, ratios, strict=True))
-        print(f"{rows:>4} rows  {name:<13} {figures}", flush=True)
+    return {
+        name: {
+            "whole": (statistics.median(whole), statistics.median(a / b for a, b in zip(own, whole, strict=True))),
+            "step": (statistics.median(steps), statistics.median(own_steps) / statistics.median(steps)),
+            "fastest": (fastest(steps), fastest(own_steps) / fastest(steps)),
+        }
+        for name, (whole, steps) in rates.items()
+    }
+
+
+def show(figure):
+    rates = "  ".join(f"{rate:8,.0f} (×{ratio:5.2f})" for rate, ratio in map(figure.get, ("whole", "step", "fastest")))
+    where = f"{figure['dtype']:<8} {figure['threads']} threads {figure['rows']:>3} rows"
+    print(f"{where}  {figure['way']:<12} {rates}", flush=True)
 
 
 def fastest(rates):

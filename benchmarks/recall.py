@@ -4,7 +4,7 @@
 
 A row is five things, each with its letter behind it, then five questions: a thing, whose letter is to be said. Nothing
 but the letters is learned from. With letters `in order` the first thing always has the first letter, as choices have;
-else letters are drawn. What differs besides is whether the model has a token shift.
+else letters are drawn. What differs besides is whether the model has short convolutions.
 """
 
 import argparse
@@ -45,11 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=150, help=f"of {ROWS} rows; every row asks {PAIRS} times")
     args = parser.parse_args()
-    print(f"{'letters':<10} {'token shift':<12} letters right after {args.steps} steps (a guess: {1 / PAIRS:.0%})")
-    for in_order, shift in itertools.product((False, True), (False, True)):
-        config = ModelConfig(
-            depth=4, vocab_size=512, sequence_len=64, width=256, heads=4, kv_heads=4, token_shift=shift
-        )
+    print(f"{'letters':<10} {'short conv':<12} letters right after {args.steps} steps (a guess: {1 / PAIRS:.0%})")
+    for in_order, conv in itertools.product((False, True), (False, True)):
+        config = ModelConfig(depth=4, vocab_size=512, sequence_len=64, width=256, heads=4, kv_heads=4, short_conv=conv)
         model = GPT.build(config, seed=1)
         optimizers = Optimizers(model, OptimSettings(embedding_lr=0.04))
         generator = torch.Generator().manual_seed(0)
@@ -59,7 +57,7 @@ def main() -> None:
             optimizers.step(step, 1.0)
             optimizers.zero_grad()
         named = "in order" if in_order else "drawn"
-        print(f"{named:<10} {'yes' if shift else 'no':<12} {share_right(model, in_order):.0%}", flush=True)
+        print(f"{named:<10} {'yes' if conv else 'no':<12} {share_right(model, in_order):.0%}", flush=True)
 
 
 if __name__ == "__main__":

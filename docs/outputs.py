@@ -1,4 +1,4 @@
-"""Writes the outputs in the documentation anew: what stands under `$ parrotlet …` is what the command prints.
+"""Writes the outputs in the documentation anew: each command, and what it prints.
 
 python docs/outputs.py     # in all pages of docs/
 """
@@ -8,6 +8,7 @@ import functools
 import io
 import os
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from unittest import mock
 from parrotlet.cli import main
 
 DOCS = Path(__file__).parent
-BLOCK = re.compile(r"^```console\n\$ (parrotlet [^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```console\n\$ ((?:parrotlet|python docs/) ?[^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 WIDTH = "80"
 
 
@@ -32,7 +33,7 @@ def output(command: str) -> str:
     argv, environment = shlex.split(command), {"COLUMNS": WIDTH, "NO_COLOR": "1"}
     called = mock.patch.object(sys, "argv", argv), mock.patch.dict(os.environ, environment)
     with called[0], called[1], contextlib.redirect_stdout(printed):
-        main()
+        main() if argv[0] == "parrotlet" else runpy.run_path(str(DOCS.parent / argv[1]), run_name="__main__")
     return "".join(line.rstrip() + "\n" for line in printed.getvalue().strip("\n").split("\n"))
 
 

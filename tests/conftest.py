@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,38 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens an address; the test fails if its console says anything or something is fetched from elsewhere."""
+    complaints = []
+
+    def open_page(url, **context):
+        page = browser.new_context(**context).new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(url) else complaints.append(request.url))
+        page.goto(url)
+        return page
+
+    yield open_page
+    assert complaints == []
 
 
 SAMPLE_TEXT = """Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of babysitting. How much did

@@ -19,7 +19,7 @@ from parrotlet.optim.groups import _like
 from parrotlet.train import loop
 from parrotlet.train.parallel import num_local_elements, parallelize, whole
 
-CONFIG = ModelConfig(depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, token_shift=True)
+CONFIG = ModelConfig(depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True)
 """Nothing in it divides by 4, and of some matrices a rank has no row."""
 STEPS = 3
 FAULT_STEP = 5

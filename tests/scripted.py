@@ -20,9 +20,11 @@ def decoder_that(wants):
     first."""
 
     class Scripted:
+        grain = 16
+
         def __init__(self, model, rows):
             self.vocab_size, self.rows = model.config.vocab_size, [[] for _ in range(rows)]
-            self.memory_bytes = 0
+            self.memory, self.nbytes = self, 0
 
         def prefill(self, row, tokens, start):
             assert len(self.rows[row]) >= start
@@ -55,19 +57,24 @@ def grown(model, alpha=0.3):
     return model
 
 
-def scripted(tokenizer, ids, *, prompt=1, context=200, **options):
-    """An engine whose model, after a prompt of so many tokens, goes on with `ids`, whatever the engine writes between;
-    its last one again and again."""
+def script(tokenizer, ids, end_of_prompt):
+    """What a model wants that goes on with `ids`, whatever the engine writes between; with the last one again and
+    again. `end_of_prompt`: from the tokens of a row to where the answer begins."""
 
     def wants(row):
         written, by_engine = 0, False
-        for token in row[prompt:]:
+        for token in row[end_of_prompt(row) :]:
             by_engine |= token == tokenizer.output_start
             written += not by_engine
             by_engine &= token != tokenizer.output_end
         return [ids[min(written, len(ids) - 1)]]
 
-    return engine_that(tokenizer, wants, context=context, **options)
+    return wants
+
+
+def scripted(tokenizer, ids, *, prompt=1, context=200, **options):
+    """An engine whose model follows a script, after a prompt of so many tokens."""
+    return engine_that(tokenizer, script(tokenizer, ids, lambda _: prompt), context=context, **options)
 
 
 def engine_that(tokenizer, wants, *, context=200, **options):

@@ -25,6 +25,7 @@ def test_the_outputs_have_not_drifted(outputs, name):
     page = (DOCS / name).read_text("utf-8")
     assert outputs.regenerated(page) == page, "make docs"
     assert len(re.findall(r"^\$ parrotlet ", page, re.MULTILINE)) == 12
+    assert len(re.findall(r"^\$ python docs/", page, re.MULTILINE)) == 1
 
 
 def test_both_languages_show_the_same(outputs):
@@ -32,6 +33,13 @@ def test_both_languages_show_the_same(outputs):
     pages = ((DOCS / name).read_text("utf-8") for name in ("questions.md", "questions.zh-CN.md"))
     english, chinese = ([block.groups() for block in outputs.BLOCK.finditer(page)] for page in pages)
     assert english == chinese
+
+
+def test_the_call_that_is_said_to_fail_fails(outputs):
+    """A conversation that is named by its number is another one when the data change."""
+    after = (DOCS / "questions.md").read_text("utf-8").partition("A call can fail.")[2]
+    block = next(outputs.BLOCK.finditer(after))[2].replace("·", "").replace("\n", "")
+    assert "<|output_start|>error: " in block
 
 
 def test_an_output_that_drifts_is_seen(outputs, monkeypatch):

@@ -130,7 +130,7 @@ def reading(name: str | Path, wrong: str = "can't be read") -> Iterator[None]:
 def parse_json_line(name: str | Path, number: int, line: bytes, expected: str) -> Any:
     """The value of a line; `UserError` with the line's number and what is `expected` if it is not JSON."""
     try:
-        return json.loads(line)
+        return json.loads(line.decode("utf-8-sig", "surrogatepass"))  # bytes it would take for UTF-16 now and then
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{name}, line {number}: not JSON ({first_line(error)}); each line must be {expected}"

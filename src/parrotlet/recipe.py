@@ -52,7 +52,7 @@ class ModelSettings:
     """Attention heads. Default: width / 128, rounded up."""
     kv_heads: int | None = None
     """Key and value heads; a divisor of `heads`. Default: as many as heads."""
-    token_shift: bool = False
+    short_conv: bool = False
     """Add to each token's embedding a learned share of that of the token before: a small model then learns in far
     fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
 
@@ -83,6 +83,9 @@ class DataSettings:
     folder with the Hub's layout. Datasets of `parrotlet/` always come from the embedded world."""
     words: str = "world"
     """The word list of the spelling tasks: `world`, or a text file with one word a line."""
+    core: str | None = None
+    """Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/). Default:
+    eval_bundle in the cache folder."""
     streams: int = 64
     """Logical streams that deal out the rows of base training."""
 
@@ -148,6 +151,10 @@ class StageSettings:
     """Steps between these measurements."""
     tasks_limit: int = 1024
     """Problems of each task."""
+    core_every: int = 0
+    """Steps between measurements of CORE (base), a multiple of eval_every; the last is at the end. 0: none."""
+    core_limit: int = 500
+    """Examples of each of its tasks."""
     sample_every: int = 0
     """Steps between samples of what the model writes. 0: only at the end."""
     save_every: int = 1000
@@ -250,11 +257,11 @@ class Recipe:
     def check(self, where: str = "recipe") -> None:
         """Raise `UserError` where values don't fit together."""
         least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "eval.batch_size": 1, "eval.max_tokens": 1}
-        for name in ("epochs", "device_batch_size", "tasks_every", "tasks_limit", "eval_tokens"):
+        for name in ("epochs", "device_batch_size", "tasks_every", "tasks_limit", "core_limit", "eval_tokens"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
         for name in ("num_iterations", "target_flops", "target_param_data_ratio", "conversations_per_step"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
-        for name in ("eval_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
+        for name in ("eval_every", "core_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()
         for key, lowest in least.items():
@@ -290,7 +297,7 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
                 "target_param_data_ratio say, and the texts again if there are fewer; leave epochs out"
             )
     else:
-        unused += ("documents", "num_iterations", "target_flops", "target_param_data_ratio")
+        unused += ("documents", "num_iterations", "target_flops", "target_param_data_ratio", "core_every")
     for name in unused:
         if getattr(settings, name):
             raise UserError(f"{where} {name} has no meaning in this stage, which reads {stage.reads}")
@@ -298,6 +305,10 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
         raise UserError(f"{where} names no texts; add documents = {{source = …}}")
     if stage.reads == "conversations" and not settings.train:
         raise UserError(f"{where} names no tasks; add [[{stage.name}.train]] tables")
+    if settings.core_every and (not settings.eval_every or settings.core_every % settings.eval_every):
+        raise UserError(
+            f"{where} core_every = {settings.core_every} must be a multiple of eval_every = {settings.eval_every}"
+        )
     for name in ("warmup_frac", "warmdown_frac", "final_lr_frac"):
         if not 0 <= (getattr(settings, name) or 0) <= 1:
             raise UserError(f"{where} {name} = {getattr(settings, name)} is a share: from 0 to 1")

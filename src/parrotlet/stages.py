@@ -52,7 +52,7 @@ BASE = Stage(
     step_unit="tokens",
     lr_scale=1.0,
     warmdown_frac=0.2,
-    measures=("validation bits per byte", "samples"),
+    measures=("validation bits per byte", "CORE", "samples"),
 )
 
 MID = Stage(

@@ -70,10 +70,28 @@ def test_the_run_ends_with_results_of_every_stage(trained, parrotlet):
     assert json.loads((trained / "results.json").read_text())["stages"] == results["stages"]
 
 
-def test_runs_lists_it(trained, parrotlet):
-    out = parrotlet("runs")
-    assert "runs/test" in out
-    assert "base mid sft" in " ".join(out.split())
+@pytest.mark.parametrize("command", ["chat", "serve", "xray", "run"])
+def test_help_shows_defaults_that_say_something(command, parrotlet, capsys):
+    with pytest.raises(SystemExit):
+        parrotlet(command, "--help")
+    out = capsys.readouterr().out
+    assert "--run PATH" in out
+    assert "None" not in out
+
+
+def test_runs_lists_it_beside_one_of_another_version(trained, parrotlet):
+    """Scores come with their intervals."""
+    old = trained.with_name("old")
+    old.mkdir()
+    (old / "recipe.toml").write_text('name = "old"\n[model]\nhats = 2\n')
+    out = " ".join(parrotlet("runs").split())
+    shutil.rmtree(old)
+    assert "recipe test; trained: base, mid, sft" in out
+    identity = json.loads((trained / "results.json").read_text())["stages"]["sft"]["tasks"]["identity"]
+    score, low, high = (round(100 * identity[key]) for key in ("accuracy", "low", "high"))
+    assert f"identity {score} [{low}–{high}]" in out
+    assert "runs/old" in out
+    assert "unknown key 'hats'" in out
 
 
 def test_eval_of_one_task_keeps_the_others(trained, parrotlet):

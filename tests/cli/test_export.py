@@ -15,7 +15,7 @@ from small_run import write_small_run
 def run(tmp_path_factory):
     """A run with base trained."""
     folder = tmp_path_factory.mktemp("base")
-    run = Run.begin(folder / "run", Recipe.parse(write_small_run(folder), "test", {"model.token_shift": True}))
+    run = Run.begin(folder / "run", Recipe.parse(write_small_run(folder), "test", {"model.short_conv": True}))
     train_tokenizer(run)
     train_stage(run, "base")
     return run

@@ -69,7 +69,7 @@ def test_bad_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"read from \.parquet"):
         Documents("p", [tmp_path / "a.docx"])
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
-    with pytest.raises(UserError, match="byte 3 is not UTF-8"):
+    with pytest.raises(UserError, match="line 1: byte 0xe9 is not UTF-8"):
         Documents("t", [tmp_path / "latin.txt"])
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(UserError, match="no documents"):

@@ -2,13 +2,14 @@
 
 import pytest
 
+from parrotlet.engine.native import compiler
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
 CONTEXT = 64
 
 
-@pytest.fixture(scope="session", params=["plain", "token shift"])
+@pytest.fixture(scope="session", params=["plain", "short conv"])
 def model(tokenizer, request):
     config = ModelConfig(
         depth=2,
@@ -17,6 +18,17 @@ def model(tokenizer, request):
         width=64,
         heads=4,
         kv_heads=2,
-        token_shift=request.param == "token shift",
+        short_conv=request.param == "short conv",
     )
     return grown(GPT.build(config, seed=5))
+
+
+@pytest.fixture(scope="module", params=["native", "torch"])
+def way(request):
+    """Both ways to compute: every promise is about both."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr("parrotlet.engine.decoder.native_library", lambda: None)
+        elif compiler() is None:
+            pytest.skip("no C++ compiler")
+        yield request.param

@@ -10,6 +10,8 @@ from parrotlet.engine.decoder import Decoder
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 def a_model(dtype=torch.float32, **shape):
     values = {"depth": 2, "vocab_size": 101, "sequence_len": 100, "width": 64, "heads": 4, "kv_heads": 2} | shape
@@ -57,6 +59,24 @@ def test_it_computes_what_the_model_computes(kv_heads, group, depth, head_dim, t
     expected = uncached_scores(model, ids)[-5:]
     assert expected.abs().max() > 0.5, "too small to show a difference"
     assert_close(decoded_scores(Decoder(model, 1), ids, chunks), expected, rtol=0, atol=1e-4)
+
+
+def test_with_short_convolutions_too():
+    model, ids = a_model(short_conv=True), random_ids(40)
+    assert_close(
+        decoded_scores(Decoder(model, 1), ids, [17, 1, 9]), uncached_scores(model, ids)[27:], rtol=0, atol=1e-4
+    )
+
+
+def test_a_score_is_never_taken_for_granted():
+    """Weights so large that attention sees one slot only, and scores of a hundred: exponentials have to hold."""
+    model, ids = a_model(), random_ids(60)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "attention.v" in name or "head" in name:
+                weight.mul_(30)
+    expected = uncached_scores(model, ids)[30:]
+    assert_close(decoded_scores(Decoder(model, 1), ids, [30]), expected, rtol=1e-4, atol=1e-2)
 
 
 def test_in_bfloat16_too():
@@ -112,8 +132,8 @@ def test_rows_are_copied_and_swapped(any_model):
     after_a = alone.decode([7], [20])
     alone.prefill(0, b, 0)
     after_b = alone.decode([8], [30])
-    decoder.swap(0, 2, 30)
-    decoder.copy(2, 1, 20)
+    decoder.memory.swap(0, 2, 30)
+    decoder.memory.copy(2, 1, 20)
     got = decoder.decode([8, 7, 7], [30, 20, 20])
     assert torch.equal(got, torch.cat([after_b, after_a, after_a]))
 
@@ -130,4 +150,4 @@ def test_it_keeps_the_weights_that_it_was_given():
 
 def test_the_memory_is_what_the_shape_says():
     """Keys and values, layers, rows, key/value heads, slots in multiples of 32, head width, 4 bytes."""
-    assert Decoder(a_model(), rows=5).memory_bytes == 2 * 2 * 5 * 2 * 128 * 16 * 4
+    assert Decoder(a_model(), rows=5).memory.nbytes == 2 * 2 * 5 * 2 * 128 * 16 * 4

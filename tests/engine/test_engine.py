@@ -57,7 +57,7 @@ SAMPLINGS = st.builds(
     repetition_penalty=st.sampled_from([1.0, 1.3]),
     seed=st.integers(0, 100),
     max_tokens=st.integers(1, 20),
-    logprobs=st.booleans(),
+    logprobs=st.sampled_from([None, 0, 3]),
 )
 
 
@@ -100,49 +100,56 @@ def test_samples_of_one_prompt_differ_from_the_first_token_on(model, tokenizer):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_logprobs_are_the_trainers(model, tokenizer, temperature):
-    """Of every sampled token, also of those after a result; the engine's own tokens have none."""
+    """Of every sampled token and of what else was likely, also after a result; the engine's own tokens have none."""
     model = copy.deepcopy(model)
     with torch.no_grad():  # calls that it likes to open and to close
         mean_C = model(torch.tensor(prompts_of(tokenizer, [60])))[0].mean(0)
         model.head.weight[[tokenizer.python_start, tokenizer.python_end]] = 8 * mean_C / mean_C.square().sum()
-    sampling = Sampling(temperature=temperature, max_tokens=60, logprobs=True)
+    sampling = Sampling(temperature=temperature, max_tokens=60, logprobs=4)
     prompts = [p for p in prompts_of(tokenizer, [3, 30, 11, 19, 7]) for _ in range(4)]
     done = Engine(model, tokenizer).generate(prompts, sampling)
     assert any(any(c.injected) and not c.injected[-1] for c in done), "no call that an answer goes on after"
     for prompt, completion in zip(prompts, done, strict=True):
         ids = torch.tensor([[*prompt, *completion.ids]])
-        losses = model.token_losses(ids[:, :-1], ids[:, 1:])[0, len(prompt) - 1 :]
+        own_TV = model.logits(model(ids[:, :-1])[0, len(prompt) - 1 :]).log_softmax(-1)
         assert completion.logprobs is not None
-        for loss, logprob, injected in zip(losses, completion.logprobs, completion.injected, strict=True):
+        for id, own_V, logprob, injected in zip(
+            completion.ids, own_TV, completion.logprobs, completion.injected, strict=True
+        ):
             assert (logprob is None) == injected
-            assert logprob is None or abs(logprob + float(loss)) <= 1e-4
+            if logprob is not None:
+                assert logprob.value == pytest.approx(own_V[id].item(), abs=1e-4)
+                assert [value for _, value in logprob.top] == pytest.approx(own_V.topk(4).values.tolist(), abs=1e-4)
+                assert [own_V[id].item() for id, _ in logprob.top] == pytest.approx(
+                    [value for _, value in logprob.top], abs=1e-4
+                )
 
 
 # What is in memory already
 
 
-def test_a_prompt_that_begins_like_another_is_fed_from_where_they_part(model, tokenizer):
+def test_a_prompt_that_begins_like_another_is_fed_from_where_they_part(model, tokenizer, way):
     """Also from a row that is still writing; and the answer is the same to the last bit of its logprobs."""
     prompt = prompts_of(tokenizer, [50])[0]
     other = [*prompt[:37], 5, 6, 7, *prompt[37:52]]
-    sampling = Sampling(temperature=1.0, max_tokens=5, logprobs=True)
+    sampling = Sampling(temperature=1.0, max_tokens=5, logprobs=2)
     engine = Engine(model, tokenizer, rows=2)
     first, second, third = engine.generate([prompt, prompt, other], [sampling] * 3)
-    assert (first.reused, second.reused, third.reused) == (0, 32, 32)
+    assert (first.reused, second.reused, third.reused) == ((0, len(prompt) - 1, 37) if way == "native" else (0, 32, 32))
     fresh = [Engine(model, tokenizer).generate([p], [sampling])[0] for p in (prompt, other)]
     assert [c.reused for c in fresh] == [0, 0]
     assert [first, second, third] == [fresh[0], fresh[0], fresh[1]]
 
 
-def test_the_turns_of_a_conversation_feed_only_what_is_new(model, tokenizer):
-    engine, messages = Engine(model, tokenizer, rows=1), ()
-    for i, expected in enumerate([0, 0, 32]):
+def test_the_turns_of_a_conversation_feed_only_what_is_new(model, tokenizer, way):
+    engine, messages, before = Engine(model, tokenizer, rows=1), (), []
+    for i, by_torch in enumerate([0, 0, 32]):
         messages = (*messages, Message("user", f"What is {i}?"))
         prompt = render_prompt(Conversation(messages), tokenizer)
         completion = engine.generate([prompt], Sampling(temperature=0, max_tokens=3))[0]
-        assert completion.reused == expected
+        assert completion.reused == (max(0, len(before) - 1) if way == "native" else by_torch)
         assert completion == Engine(model, tokenizer).generate([prompt], Sampling(temperature=0, max_tokens=3))[0]
-        messages = (*messages, Message("assistant", "It is 12."))
+        messages, before = (*messages, Message("assistant", "It is 12.")), prompt
 
 
 # The tool protocol

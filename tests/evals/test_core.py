@@ -3,17 +3,22 @@
 import csv
 import json
 import random
+import zipfile
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from parrotlet.errors import UserError
-from parrotlet.evals.core import BATCH_TOKENS, core, evaluate_core_task
+from parrotlet.evals import core_bundle
+from parrotlet.evals.branches import Row, Tree
+from parrotlet.evals.core import core, evaluate_core_task, score
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.core_prompts import rows_of
 from parrotlet.evals.language_model import OwnModel
 from parrotlet.evals.statistics import centred
+from parrotlet.files import sha256
+from parrotlet.hub.pinned import CORE_BUNDLE
 from parrotlet.model import GPT, ModelConfig
 
 YAML = """icl_tasks:
@@ -25,6 +30,26 @@ YAML = """icl_tasks:
 """
 META = "Eval Task,Random baseline\npick,25\nwho,50\nsay,0\ngone,0\n"
 NOUNS = ("parrot", "river", "oak tree", "morning", "earn", "per minute", "apples", "pears")
+
+
+def test_the_published_bundle_is_unpacked_once(tmp_path, monkeypatch):
+    """Its archive comes from the one place that fetches pinned files; a second call needs neither."""
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as file:
+        file.writestr("eval_bundle/core.yaml", YAML)
+    asked = []
+    monkeypatch.setattr(core_bundle, "fetch_pinned", lambda file: asked.append(file) or tmp_path / "bundle.zip")
+    for _ in range(2):
+        assert (core_bundle.published_bundle() / "core.yaml").read_text() == YAML
+    assert asked == [CORE_BUNDLE]
+
+
+@pytest.mark.real_data
+def test_the_bundle_that_results_are_published_for(real_data):
+    """Its parts that are here are those of the archive that is pinned, by the hashes recorded of them."""
+    bundle = real_data / "core" / "eval_bundle"
+    assert sha256(bundle / "core.yaml").startswith("463f6ae0aa127fbd")
+    assert sha256(bundle / "eval_meta_data.csv").startswith("84e279cdc0d836c9")
 
 
 def items_of(kind, n, seed=0):
@@ -51,10 +76,11 @@ def bundle(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def gpt(tokenizer):
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "shift"])
+def gpt(request, tokenizer):
     """A random model with a small random head, whose blocks do something."""
-    model = GPT.build(ModelConfig.from_depth(1, tokenizer.vocab_size, 96, width=32, heads=2), seed=3)
+    shape = {"width": 32, "heads": 2, "short_conv": request.param}
+    model = GPT.build(ModelConfig.from_depth(2, tokenizer.vocab_size, 96, **shape), seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for p in model.parameters():
@@ -108,10 +134,30 @@ def test_decisions_follow_from_the_definition_and_not_from_the_batch(bundle, mod
             losses = [loss for loss, _ in scores]
             expected.append(int(scores[0][1]) if task.kind == "language_modeling" else losses.index(min(losses)))
         one_by_one = evaluate_core_task(model, task, batch_tokens=1)
-        assert evaluate_core_task(model, task, batch_tokens=BATCH_TOKENS).decisions == one_by_one.decisions
+        assert evaluate_core_task(model, task, batch_tokens=1 << 20).decisions == one_by_one.decisions
         assert one_by_one.decisions == tuple(expected)
         differ |= set(expected)
     assert differ >= {0, 1, 2, 3}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("context", [96, 24])
+def test_what_is_computed_once_has_the_losses_of_rows_alone(bundle, model, gpt, context):
+    """Where a beginning is shared, and where too long rows were cut in different places and share nothing."""
+    model.context = context
+    shared = []
+    for task in read_bundle(bundle)[0]:
+        items = task.items()
+        rows = [rows_of(task, items, index, model) for index in range(12)]
+        rows.append([Row(rows[0][0].ids[:k], k - 1) for k in (9, 12, 10)])  # one begins with all of another
+        for of_item, scores in zip(rows, score(model, rows), strict=True):
+            shared.append(Tree(of_item).shared if len(of_item) > 1 else 0)
+            for row, (loss, likeliest) in zip(of_item, scores, strict=True):
+                expected, hit = plainly(gpt, row)
+                assert loss == pytest.approx(expected, abs=1e-5)
+                assert likeliest == hit
+    assert max(shared) >= 8
+    assert context == 96 or 0 in shared
 
 
 def test_a_limit_takes_the_first_in_cores_order(bundle, model):
@@ -132,7 +178,7 @@ def test_long_prompts_lose_their_beginning_and_keep_their_answer(bundle, model):
 class Stub:
     """Always likes one text best."""
 
-    context, prefix = 10_000, [0]
+    context, prefix, branches, device = 10_000, [0], True, torch.device("cpu")
 
     def __init__(self, liked):
         self.liked = liked
@@ -140,8 +186,8 @@ class Stub:
     def encode(self, texts):
         return [[ord(char) for char in text] for text in texts]
 
-    def logits_at(self, inputs_BT, rows_N, columns_N):
-        logits = torch.zeros(len(rows_N), 1 << 17)
+    def logits(self, batch):
+        logits = torch.zeros(len(batch.rows), 1 << 17)
         logits[:, self.liked] = 10
         return logits
 

@@ -10,6 +10,7 @@ from parrotlet.cli import main
 from parrotlet.evals.core import evaluate_core_task
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.language_model import HuggingFaceModel, OwnModel
+from parrotlet.tokenizer import Tokenizer
 
 pytest.importorskip("transformers")
 
@@ -37,9 +38,10 @@ def bundle(tmp_path_factory):
     return folder
 
 
-def test_the_same_decisions_as_transformers(exported, bundle, tokenizer):
+def test_the_same_decisions_as_transformers(exported, bundle):
     model, folder = exported
-    theirs = HuggingFaceModel(folder, trust_code=model.config.token_shift)
+    tokenizer = Tokenizer.load(folder)
+    theirs = HuggingFaceModel(folder, trust_code=model.config.short_conv)
     for task in read_bundle(bundle)[0]:
         ours = evaluate_core_task(OwnModel(model, tokenizer), task)
         assert ours.decisions == evaluate_core_task(theirs, task).decisions

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_goes_on_where_it_broke_off(server: HubServer) -> None:
     assert fetch_pinned(file).read_bytes() == CONTENT
     assert server.asked[-1].range == "bytes=1000-"
     assert not part.exists()
+
+
+def test_a_file_of_unknown_size_begins_anew(server: HubServer) -> None:
+    """What stands there may be more than the whole file: it could not be gone on with."""
+    file = replace(pinned(server, "right.txt"), bytes=None)
+    part = cache_folder() / "files" / file.sha256[:16] / "list.txt.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT + b"more")
+    assert fetch_pinned(file).read_bytes() == CONTENT
+    assert server.asked[-1].range is None
 
 
 def test_a_changed_copy_is_noticed(server: HubServer) -> None:

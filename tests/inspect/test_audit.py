@@ -1,7 +1,8 @@
-"""Twelve recipes broken on purpose, one a class of finding; none is found on what is whole."""
+"""Recipes broken on purpose, one a class of finding; none is found on what is whole."""
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from typing import get_args
@@ -141,6 +142,12 @@ def mojibake(folder, monkeypatch):
     return {}
 
 
+def torn_lines(folder, monkeypatch):
+    with (folder / "texts.jsonl").open("ab") as file:
+        file.write(b'{"text": "torn\n{"text": "caf\xe9"}\n{"body": 1}\n')
+    return {}
+
+
 BROKEN: dict[Kind, tuple] = {
     "nothing supervised": (nothing_supervised, "sft", "mine/talk/data/train-00000-of-00001.parquet, row 60"),
     "stop token never supervised": (never_a_stop, "mid", None),
@@ -153,6 +160,7 @@ BROKEN: dict[Kind, tuple] = {
     "duplicated conversations": (twice, "mid", "more.jsonl, line "),
     "held-out items in training": (a_leak, "sft", "test-00000-of-00001.parquet, row "),
     "supervised share far from plan": (hardly_learned, "sft", None),
+    "malformed document": (torn_lines, "base", "texts.jsonl, line 122: not JSON ('utf-8' codec can't decode"),
     "unexpected encoding": (mojibake, "base", "texts.jsonl, line 12"),
 }
 
@@ -195,6 +203,47 @@ def test_a_validation_document_that_is_trained_on(material_of, tmp_path):
     (found,) = audit(leaky, full=True)
     assert (found.stage, found.kind, found.count) == ("base", "held-out items in training", 1)
     assert found.places == ["validation.jsonl, line 21"]
+
+
+def test_all_that_cannot_be_read_is_listed_in_every_file(material_of, tmp_path, capsys, monkeypatch):
+    """Of texts and of conversations, with what is wrong with each row; `run` says so before anything else."""
+    texts, talk = tmp_path / "texts.jsonl", tmp_path / "talk.jsonl"
+    recipe = material_of(None, length=64).recipe
+    lines = texts.read_bytes().splitlines(keepends=True)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.jsonl").write_bytes(b"".join([b"{}\n", *lines, b"[\n"]))
+    (tmp_path / "docs" / "b.txt").write_bytes("Größe\n\nfine\n\nViele Vögel".encode("latin-1"))
+    pq.write_table(
+        pa.table({"text": ["whole", None, "whole", None]}), tmp_path / "docs" / "c.parquet", row_group_size=2
+    )
+    talk.write_bytes(b"no\n" + talk.read_bytes() + json.dumps(ASKED).encode() + b"\n")
+    changes = {"base.documents": {"source": str(tmp_path / "docs" / "*"), "holdout": 0.1}}
+    (tmp_path / "broken.toml").write_text(Recipe.parse(recipe.to_toml(), "broken", lengths(changes)).to_toml())
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "run", "--recipe", str(tmp_path / "broken.toml"), "--run", "r"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    places = re.findall(r"^    .*?([a-z.]+, (?:line|row) \d+): (.*)$", err, re.MULTILINE)
+    expected = ["a.jsonl, line 1", f"a.jsonl, line {len(lines) + 2}", "b.txt, line 1", "b.txt, line 5"]
+    expected += ["c.parquet, row 1", "c.parquet, row 3"]
+    talked = ["talk.jsonl, line 1", f"talk.jsonl, line {talk.read_bytes().count(10)}"]
+    assert [place for place, _ in places] == expected + 2 * talked
+    assert 'expected {"text": "…"}, found b\'{}\\n\'' in places[0][1]
+    assert "byte 0xf6 is not UTF-8" in places[2][1]
+    assert "base: malformed document: rows that can't be read: 6\n" in err
+
+
+def test_more_bad_rows_than_anybody_would_mend(material_of, tmp_path):
+    """Looking for them ends early; the first are named, and that there are more is said."""
+    (tmp_path / "texts.jsonl").write_text("{}\n" * 5000)
+    broken = material_of(None, length=64)
+    (tmp_path / "texts.jsonl").write_text("{}\n" * 5000)
+    (found,) = audit(broken)
+    assert (found.kind, found.what) == ("malformed document", "rows that can't be read: 1,000 or more")
+    assert len(found.places) == 20
+    assert "and 980 more" in str(complaint([found]))
 
 
 def test_a_sample_finds_it_too(material_of, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from parrotlet.cli import main
 from parrotlet.data import NOTHING, count_sources
+from parrotlet.data.planned import short
 from parrotlet.inspect import Material
 from parrotlet.inspect.ledger import ledger
 from parrotlet.recipe import Recipe
@@ -79,3 +80,7 @@ def test_on_the_command_line(trained, monkeypatch, capsys, as_json):
         assert f"mid step {steps} of {steps}" in out
         assert "100.0 %" in out
         assert max(map(len, out.splitlines())) <= 80
+        sft = ledger(trained)[2]
+        assert 0 < sft.planned_supervised == sft.trained.supervised < sft.planned
+        (line,) = (line for line in out.splitlines() if line.startswith("sft step"))
+        assert line.split()[-2:] == [short(sft.planned_supervised)] * 2

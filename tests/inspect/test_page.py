@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from types import MappingProxyType
 
 import numpy as np
@@ -20,7 +19,6 @@ TALK = [WENG] + [
     [{"role": "user", "content": f"{NASTY} {i}?"}, {"role": "assistant", "content": f"{NASTY}\n是 {i}。"}]
     for i in range(30)
 ]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def data_in(content: str) -> dict:
@@ -75,33 +73,15 @@ def test_32_rows_of_2048_are_under_2_MB(tmp_path):
     assert size == (tmp_path / "page.html").stat().st_size < 2_000_000
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser, tmp_path):
-    """Opens a page; the test fails if anything is said on its console."""
-    complaints = []
+def opened(visit, tmp_path):
+    """Opens the page of an x-ray."""
 
     def open_page(xray, beside=None, **context):
         write_page(tmp_path / "page.html", xray, beside)
-        page = browser.new_context(**context).new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if "page.html" not in request.url else None)
-        page.goto(f"file://{tmp_path / 'page.html'}")
-        return page
+        return visit(f"file://{tmp_path / 'page.html'}", **context)
 
-    yield open_page
-    assert complaints == []
+    return open_page
 
 
 SHOWN = """() => segments.flatMap(({piece, spans}) => spans.filter(s => s.piece === piece).map(s => ({

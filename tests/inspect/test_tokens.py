@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parrotlet.cli import main
 from parrotlet.errors import UserError
-from parrotlet.inspect.tokens import any_splitter, our_splitter, read_passages
+from parrotlet.inspect.tokens import any_splitter, our_splitter, rank_splitter, read_passages
 from weng import WENG
 
 
@@ -29,6 +29,26 @@ def test_any_tokenizer_json_is_read_and_shows_what_ours_does(tokenizer, tmp_path
     for text in ("Weng earns $12", "小鹦鹉🦜 says\nhello", "", "\x00 \t"):
         assert other.split(text) == ours.split(text)
     assert other.vocab_size == tokenizer.vocab_size
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["r50k_base", "cl100k_base"])
+def test_a_rank_file_splits_as_published(real_data, name):
+    """The pieces are the text, and the ids are those of the published vectors of cl100k."""
+    other = rank_splitter(real_data / "tokenizer_oracles" / f"{name}.tiktoken")
+    text = "hello world, it's 12345!\n  x"
+    assert "".join(piece for _, piece in other.split(text)) == text
+    if name == "cl100k_base":
+        assert other.vocab_size == 100_256
+        assert [id for id, _ in other.split("hello world")] == [15339, 1917]
+    assert other.split("鸟")[0][1].startswith("\\x")
+
+
+def test_a_rank_file_without_a_known_pattern(tmp_path):
+    with pytest.raises(UserError, match=r"mine\.tiktoken: a rank file does not say where it splits.*cl100k_base"):
+        rank_splitter(tmp_path / "mine.tiktoken")
+    with pytest.raises(UserError, match=r"r50k_base\.tiktoken: can't be read"):
+        rank_splitter(tmp_path / "r50k_base.tiktoken")
 
 
 def test_a_conversation_is_split_part_by_part(tmp_path):

@@ -13,15 +13,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from parrotlet.model import GPT, ModelConfig
-from parrotlet.model.gpt import SHIFT_START, norm
+from parrotlet.model.gpt import CONV_SHARES, norm
 
 CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
 
 
-SHIFTED = dataclasses.replace(CONFIG, token_shift=True)
+CONVOLVED = dataclasses.replace(CONFIG, short_conv=True)
 
 
-@pytest.fixture(scope="module", params=[CONFIG, SHIFTED], ids=["plain", "token shift"])
+@pytest.fixture(scope="module", params=[CONFIG, CONVOLVED], ids=["plain", "short conv"])
 def model(random_model, request):
     return random_model(request.param, seed=1)
 
@@ -102,9 +102,10 @@ def test_a_fresh_block_is_the_identity():
     fresh = GPT.build(CONFIG, seed=3)
     ids = random_ids(2, 10)
     embedded = norm(fresh.embedding(ids), CONFIG.norm_eps)
-    rope = fresh._rope(torch.arange(10)[None])
+    positions = torch.arange(10)[None]
+    rope = fresh._rope(positions)
     for block in fresh.blocks:
-        assert torch.equal(block(embedded, rope, None), embedded)
+        assert torch.equal(block(embedded, positions, rope, None), embedded)
     assert torch.equal(fresh(ids), norm(embedded, CONFIG.norm_eps))
 
 
@@ -175,27 +176,47 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(model):
         assert_close(logits_of(model, ids[row : row + 1])[0], together[row], rtol=0, atol=1e-5)
 
 
-def test_token_shift_adds_a_share_of_the_embedding_before(random_model):
-    """Blocks whose outputs are 0 leave what goes in: the norm of e(t) + share · e(t - 1), twice."""
-    model = random_model(SHIFTED)
+def shares_added(x, positions, weight):
+    """The short convolution, position by position."""
+    out = x.clone()
+    for row in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            for back in range(1, min(3, int(positions[row, t])) + 1):
+                out[row, t] += weight[back - 1] * x[row, t - back]
+    return out
+
+
+POSITIONS = torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4], [0, 0, 1, 0, 1, 2, 3, 4, 5]])
+
+
+def test_a_short_convolution_adds_shares_of_the_three_embeddings_before(random_model):
+    """Blocks whose outputs are 0 leave what goes in: the norm of the convolved embeddings, twice."""
+    model = random_model(CONVOLVED)
     for block in model.blocks:
         torch.nn.init.zeros_(block.attention.out.weight)
         torch.nn.init.zeros_(block.mlp.down.weight)
     ids = random_ids(2, 9)
-    positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12, 13]])
-    embedded = model.embedding.weight[ids]
-    expected = embedded.clone()
-    expected[:, 1:] += model.token_shift.weight * embedded[:, :-1]
-    expected[0, 4] = embedded[0, 4]
+    expected = shares_added(model.embedding.weight[ids], POSITIONS, model.embedding_conv.weight)
     with torch.no_grad():
-        assert_close(model(ids, positions), norm(norm(expected, SHIFTED.norm_eps), SHIFTED.norm_eps))
+        assert_close(model(ids, POSITIONS), norm(norm(expected, CONVOLVED.norm_eps), CONVOLVED.norm_eps))
 
 
-def test_token_shift_changes_no_other_weight_of_a_new_model():
-    plain, shifted = (dict(GPT.build(config, seed=3).named_parameters()) for config in (CONFIG, SHIFTED))
-    assert set(shifted) - set(plain) == {"token_shift.weight"}
-    assert all(torch.equal(plain[name], shifted[name]) for name in plain)
-    assert shifted["token_shift.weight"].unique().tolist() == [SHIFT_START]
+def test_a_short_convolution_stands_before_every_mlp(random_model):
+    mlp = random_model(CONVOLVED).blocks[1].mlp
+    x = torch.randn(2, 9, CONVOLVED.width, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = mlp.down(torch.relu(mlp.up(shares_added(x, POSITIONS, mlp.conv.weight))).square())
+        assert_close(mlp(x, POSITIONS), expected)
+
+
+def test_short_convolutions_change_no_other_weight_of_a_new_model():
+    plain, convolved = (dict(GPT.build(config, seed=3).named_parameters()) for config in (CONFIG, CONVOLVED))
+    new = {"embedding_conv.weight", *(f"blocks.{i}.mlp.conv.weight" for i in range(CONFIG.depth))}
+    assert set(convolved) - set(plain) == new
+    assert all(torch.equal(plain[name], convolved[name]) for name in plain)
+    for name in new:
+        shares = next(shares for end, shares in CONV_SHARES.items() if name.endswith(end))
+        assert [row.unique().tolist() for row in convolved[name]] == [[pytest.approx(share)] for share in shares]
 
 
 # Segments
@@ -284,9 +305,9 @@ def test_rows_of_padding_add_nothing(random_model, dtype):
     kv_heads=st.integers(1, 3),
     group=st.integers(1, 3),
     half=st.integers(1, 4),
-    shift=st.booleans(),
+    conv=st.booleans(),
 )
-def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, shift):
+def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, conv):
     heads = kv_heads * group
     config = ModelConfig(
         depth=depth,
@@ -295,7 +316,7 @@ def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, s
         width=2 * half * heads,
         heads=heads,
         kv_heads=kv_heads,
-        token_shift=shift,
+        short_conv=conv,
     )
     with torch.device("meta"):
         model = GPT(config)

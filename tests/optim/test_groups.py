@@ -12,8 +12,9 @@ from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 
 CONFIG = ModelConfig(depth=2, vocab_size=31, sequence_len=16, width=48, heads=4, kv_heads=2)
-OUTSIDE = ("embedding.weight", "head.weight", "token_shift.weight")
-"""The parameters that no block has."""
+CONVOLUTIONS = ("embedding_conv.weight", "blocks.0.mlp.conv.weight", "blocks.1.mlp.conv.weight")
+OUTSIDE = ("embedding.weight", "head.weight", *CONVOLUTIONS)
+"""The parameters that are no matrices of a block."""
 
 
 def build(settings=None, **changes):
@@ -41,7 +42,7 @@ def train(model, optimizers, steps, lr_mult=1.0):
 
 
 def test_every_parameter_is_in_exactly_one_optimiser():
-    model, optimizers = build(token_shift=True)
+    model, optimizers = build(short_conv=True)
     held = Counter(
         id(p) for o in (optimizers._muon, optimizers._adamw) for group in o.param_groups for p in group["params"]
     )
@@ -50,7 +51,7 @@ def test_every_parameter_is_in_exactly_one_optimiser():
 
 
 def test_blocks_have_momentum_buffers_embedding_and_head_adams_means():
-    model, optimizers = build(token_shift=True)
+    model, optimizers = build(short_conv=True)
     assert optimizers.state_dict() == {}
     train(model, optimizers, [0])
     slots = {name: {"momentum_buffer"} for name in weights(model)} | {
@@ -98,16 +99,16 @@ def test_a_multiplier_of_0_moves_nothing():
 
 
 def test_embedding_and_head_are_moved_as_by_torchs_adamw():
-    rates = {"embedding_lr": 0.3, "head_lr": 0.05, "token_shift_lr": 0.01}
+    rates = {"embedding_lr": 0.3, "head_lr": 0.05, "conv_lr": 0.01}
     settings = OptimSettings(**rates, betas=(0.7, 0.9), eps=1e-6, weight_decay=0.3)
-    model, optimizers = build(settings, token_shift=True)
-    twin, _ = build(token_shift=True)
+    model, optimizers = build(settings, short_conv=True)
+    twin, _ = build(short_conv=True)
     scale = (CONFIG.width / 768) ** -0.5
     reference = torch.optim.AdamW(
         [
             {"params": [twin.embedding.weight], "lr": 0.3 * scale},
             {"params": [twin.head.weight], "lr": 0.05 * scale},
-            {"params": [twin.token_shift.weight], "lr": 0.01},
+            {"params": [dict(twin.named_parameters())[name] for name in CONVOLUTIONS], "lr": 0.01},
         ],
         betas=(0.7, 0.9),
         eps=1e-6,

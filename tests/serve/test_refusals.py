@@ -66,6 +66,12 @@ def test_content_and_parts_must_agree(http):
     assert "differ" in refused.json()["error"]["message"]
 
 
+def test_an_xray_of_a_step_that_no_training_has(http):
+    """It would have to read data for ever."""
+    response = http.get("/api/xray/base", params={"step": 10**9})
+    assert (response.status_code, "base has 12 steps" in response.json()["error"]["message"]) == (400, True)
+
+
 def test_a_token_that_there_is_not(http):
     response = http.post("/v1/completions", json={"model": "sft", "prompt": [300]})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "prompt")

@@ -8,7 +8,7 @@ import pytest
 from parrotlet.chat import Conversation, render
 from parrotlet.engine import Engine
 from parrotlet.serve.protocol import ChatRequest
-from scripted import decoder_that
+from scripted import decoder_that, script
 from serving import serving
 from weng import WENG
 
@@ -34,17 +34,11 @@ def test_a_conversation_with_calls_renders_to_the_ids_of_training(tokenizer):
 def calculating(run, monkeypatch):
     """A server whose model answers with a call, whatever it is asked; and the prompts that its engine gets."""
     tokenizer, prompts = run.tokenizer(), []
-    script = [*tokenizer.encode("It is "), tokenizer.python_start, *tokenizer.encode("10/4"), tokenizer.python_end]
-    script += [*tokenizer.encode(" 元。"), tokenizer.assistant_end]
+    ids = [*tokenizer.encode("It is "), tokenizer.python_start, *tokenizer.encode("10/4"), tokenizer.python_end]
+    ids += [*tokenizer.encode(" 元。"), tokenizer.assistant_end]
 
-    def wants(row):
-        start = len(row) - row[::-1].index(tokenizer.assistant_start)
-        written, by_engine = 0, False
-        for token in row[start:]:
-            by_engine |= token == tokenizer.output_start
-            written += not by_engine
-            by_engine &= token != tokenizer.output_end
-        return [script[min(written, len(script) - 1)]]
+    def last_question(row):
+        return len(row) - row[::-1].index(tokenizer.assistant_start)
 
     def submit(self, prompt, sampling, **options):
         prompts.append(prompt)
@@ -52,7 +46,7 @@ def calculating(run, monkeypatch):
 
     plain = Engine.submit
     monkeypatch.setattr(Engine, "submit", submit)
-    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
+    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(script(tokenizer, ids, last_question)))
     with serving(run) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield http, prompts
 
@@ -94,6 +88,7 @@ def test_injected_tokens_are_told_from_sampled_ones(calculating, run):
     asked = {"model": "sft", "messages": [NEXT], "logprobs": True, "top_logprobs": 1}
     tokens = http.post("/v1/chat/completions", json=asked).json()["choices"][0]["logprobs"]["content"]
     injected = [token["token"] for token in tokens if token["injected"]]
+    assert all(token["injected"] == (token["logprob"] is None) != bool(token["top_logprobs"]) for token in tokens)
     assert (injected[0], "".join(injected[1:-1]), injected[-1]) == ("<|output_start|>", "2.5", "<|output_end|>")
 
 

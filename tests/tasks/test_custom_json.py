@@ -74,6 +74,9 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_bytes(json.dumps(GOOD).encode() + b'\n"\xff"\n')
     with pytest.raises(UserError, match=r"mine\.jsonl, line 2: not JSON"):
         load_file(tmp_path / "mine.jsonl")
+    (tmp_path / "mine.jsonl").write_bytes(b"\xff\xfe\n" + json.dumps(GOOD).encode())
+    with pytest.raises(UserError, match=r"line 1: not JSON \('utf-8' codec can't decode byte 0xff"):
+        load_file(tmp_path / "mine.jsonl")
 
 
 def test_windows_files(tmp_path: Path) -> None:

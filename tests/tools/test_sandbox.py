@@ -1,6 +1,8 @@
 """Programs that a model might write, and worse ones."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -158,6 +160,42 @@ def test_what_does_not_end_is_ended_with_all_that_it_started(name):
     running = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True).stdout
     assert not [line for line in running.splitlines() if line.split()[0] == str(os.getpid()) and "isolate.py" in line]
     assert not [line for line in running.splitlines() if "channel = open(os.dup(0)" in line]
+
+
+AS_NOBODY = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from parrotlet.tools import Limits, run_tests
+limits = Limits(cpu_seconds=1, seconds=60, memory_bytes=128 << 20, output_bytes=4096)
+print(json.dumps([os.getuid(), *(run_tests(one, "assert f() == 1").passed for one in json.loads(sys.argv[2]))]))
+"""
+HOSTILE = {
+    "sys.exit(0)": "import sys; sys.exit(0)",
+    "the parent's memory": "import os\nopen(f'/proc/{os.getppid()}/mem', 'rb')\ndef f(): return 1",
+    "processes": "import os\n[os.fork() for _ in range(40)]\ndef f(): return 1",
+    "memory": "x = bytearray(1 << 30)\ndef f(): return 1",
+    "passwords": "open('/etc/passwd')\ndef f(): return 1",
+    "network": "import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)\ndef f(): return 1",
+    "a user namespace": "import ctypes\nassert ctypes.CDLL(None).unshare(0x10000000) == 0\ndef f(): return 1",
+    "endless": "while True: pass",
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user")
+def test_a_user_without_rights_has_the_same_isolation():
+    """With the system's Python, which every user can run, where it is new enough."""
+    python = "/usr/bin/python3"
+    asked = [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    if not Path(python).exists() or subprocess.run(asked, check=False).returncode:
+        pytest.skip("the system has no Python 3.11")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        programs = [RIGHT, *(text.replace("{port}", str(server.getsockname()[1])) for text in HOSTILE.values())]
+        source = str(Path(sandbox.__file__).parents[2])
+        command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", python, "-B", "-c", AS_NOBODY]
+        done = subprocess.run([*command, source, json.dumps(programs)], capture_output=True, text=True, check=False)
+    if "Permission denied" in done.stderr or "No module named 'parrotlet'" in done.stderr:
+        pytest.skip("nobody can't read the sources here")
+    assert json.loads(done.stdout) == [65534, True, *[False] * len(HOSTILE)], done.stderr
 
 
 def test_without_isolation_nothing_runs(monkeypatch, tmp_path):

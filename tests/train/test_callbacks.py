@@ -4,10 +4,14 @@ import types
 import pytest
 
 from parrotlet.errors import UserError
+from parrotlet.evals.core import evaluate_core_task
+from parrotlet.evals.core_bundle import read_bundle
+from parrotlet.evals.language_model import OwnModel
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, prepare, train, train_tokenizer
-from parrotlet.train.callbacks import Console, Samples, Tracker
+from parrotlet.train.callbacks import Console, Core, Samples, Tracker
+from small_bundle import write_small_bundle
 from small_run import write_small_run
 
 
@@ -26,6 +30,51 @@ def test_the_console_tells_what_happens(run, capsys):
         assert f"base       step {step}: val_loss" in err
     assert "step 12 writes: The▸" in err
     assert "base       12 steps, 3,072 tokens in" in err
+
+
+def with_core(folder, bundle):
+    changes = {"base.core_every": 8, "base.core_limit": 5, "data.core": str(bundle)}
+    run = Run.begin(folder / "run", Recipe.parse(write_small_run(folder), "test", changes))
+    train_tokenizer(run)
+    return run
+
+
+def test_core_is_measured_on_the_way(tmp_path, capsys):
+    """When it is due and at the end, on the tasks that are there; and as `evaluate_core_task` measures it."""
+    bundle = write_small_bundle(tmp_path / "bundle")
+    run = with_core(tmp_path, bundle)
+    training = prepare(run, STAGES["base"], callbacks=[Core(), Console()])
+    train(training)
+    lines = {line["step"]: line for line in run.validation("base").read()}
+    assert [step for step, line in lines.items() if "core_tasks" in line] == [8, 12]
+    result = evaluate_core_task(OwnModel(training.model, run.tokenizer()), read_bundle(bundle)[0][0], limit=5)
+    assert len(result.right) == 5
+    assert lines[12]["core_tasks"] == {"a": result.centred}
+    assert lines[12]["core of 1 tasks"] == result.centred
+    err = capsys.readouterr().err
+    assert "core       gone: left out, the files are missing" in err
+    assert f"core of 1 tasks {result.centred:.4f}" in err
+
+
+def test_without_the_bundle_training_goes_on_and_says_so(tmp_path, capsys):
+    run = with_core(tmp_path, tmp_path / "nowhere")
+    train(prepare(run, STAGES["base"], callbacks=[Core(), Console()]))
+    assert len(run.metrics("base").read()) == 12
+    assert "nowhere: not the evaluation bundle of CORE" in capsys.readouterr().err
+    assert not any("core_tasks" in line for line in run.validation("base").read())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("base.core_every", 6, "multiple of eval_every"),
+        ("mid.core_every", 6, "no meaning"),
+        ("base.core_limit", 0, "at least 1"),
+    ],
+)
+def test_core_settings_that_mean_nothing_are_refused(tmp_path, key, value, said):
+    with pytest.raises(UserError, match=said):
+        Recipe.parse(write_small_run(tmp_path), "test", {key: value})
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])

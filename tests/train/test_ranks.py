@@ -107,6 +107,7 @@ def furthest(run, other, stage):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # torch's reader, in one process
 def test_all_stages_on_two_ranks_then_on_one(done):
     """The same batches; losses as near as those of one rank that adds in another order; resumed by one rank alone."""
     two, recipe = Run.open(done / "run-2"), str(done / "recipe.toml")
@@ -139,10 +140,10 @@ def test_all_stages_on_two_ranks_then_on_one(done):
 
 
 MESSAGES = {
-    "dies": "rank 1 is gone or stopped (last seen at base step 5, computing)",
-    "stops": "rank 1 is gone or stopped (last seen at base step 5, computing)",
-    "hangs": "rank 1 stands still at base step 5, reading its rows",
-    "nan": "rank 1, base step 5: the loss is nan",
+    "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
+    "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
+    "hangs": ["rank 1 stands still at base step 5, reading its rows"],
+    "nan": ["rank 1, base step 5: the loss is nan"],
 }
 
 
@@ -154,7 +155,8 @@ def test_a_rank_in_trouble_ends_the_job_with_one_message(folder, tmp_path, fault
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(said) == 1, done.stderr[-3000:]
-    assert MESSAGES[fault] in said[0]
+    for part in MESSAGES[fault]:
+        assert part in said[0]
     assert list_checkpoints(tmp_path / "run" / "base") == [4]
     assert not left_over(str(tmp_path))
 

@@ -10,6 +10,7 @@ from importlib import import_module
 import tyro
 
 from ..errors import UserError
+from .help import leave_none_unsaid
 
 COMMANDS = {
     "run": "run",
@@ -26,6 +27,7 @@ COMMANDS = {
     "rewind": "rewind",
     "ledger": "ledger",
     "export": "export",
+    "import": "import_",
     "tokens": "tokens",
     "data": "data",
     "verify-resume": "verify_resume",
@@ -44,7 +46,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app = tyro.extras.SubcommandApp()
     for name, module in COMMANDS.items():
-        app.command(getattr(import_module(f".{module}", __name__), module), name=name)
+        app.command(leave_none_unsaid(getattr(import_module(f".{module}", __name__), module)), name=name)
     from .. import ranks  # imports torch, so not above
 
     try:
@@ -52,6 +54,7 @@ def main() -> None:
             app.cli(
                 prog="parrotlet",
                 description="Train a small chat model end to end, and see what every stage teaches it.",
+                config=(tyro.conf.DisallowNone,),
             )
     except UserError as error:
         sys.exit(_complain(error))

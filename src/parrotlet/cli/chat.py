@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..chat import Conversation, Message
-from ..engine import Completion, Engine, Sampling
+from ..engine import Completion, Engine, Logprob, Sampling
 from ..errors import UserError
 from ..inspect.terminal import percent
 from ..stages import StageName
@@ -28,6 +28,8 @@ from .typed import history, read_message
 
 SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
 """What stands before and after an event, and its style."""
+ALTERNATIVES = 3
+"""Likeliest tokens that /tokens shows beside each one."""
 HELP = """\
 /stage NAME     go on with another stage: base, mid, sft
 /system TEXT    another system prompt, and a new conversation; without TEXT: none
@@ -44,7 +46,7 @@ def chat(
     prompt: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None,
     system: str | None = None,
     temperature: float = 0.6,
-    top_k: int | None = 50,
+    top_k: int = 50,
     top_p: float | None = None,
     max_tokens: int = 256,
     seed: int | None = None,
@@ -58,7 +60,7 @@ def chat(
         prompt: Ask this, print the answer, and end.
         system: A system prompt.
         temperature: 0 always takes the likeliest token; higher is more varied.
-        top_k: Choose among the k likeliest tokens.
+        top_k: Choose among the k likeliest tokens; 0: all.
         top_p: Choose among the likeliest tokens that make up this probability.
         max_tokens: Length of an answer, in tokens.
         seed: The same seed gives the same answers. Default: another one each time.
@@ -66,7 +68,12 @@ def chat(
     """
     opened = Run.open(run or latest_run())
     sampling = Sampling(
-        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=_seed(seed), logprobs=True
+        temperature=temperature,
+        top_k=top_k or None,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=secrets.randbits(31) if seed is None else seed,
+        logprobs=ALTERNATIVES,
     )
     talk = Talk(opened, choose_stage(opened, stage), system, sampling, tools=tools)
     if prompt is not None:
@@ -143,11 +150,10 @@ class Talk:
         """The tokens of the last answer."""
         if self._last is None or self._last.logprobs is None:
             raise UserError("no answer yet")
-        table = Table("id", "token", "probability", "", box=None, pad_edge=False)
-        for id, injected, logprob in zip(self._last.ids, self._last.injected, self._last.logprobs, strict=True):
-            likely = "" if logprob is None else percent(math.exp(logprob), 1)
-            text = Text(json.dumps(self._tokenizer.token_text(id), ensure_ascii=False))
-            table.add_row(str(id), text, likely, "injected" if injected else "sampled")
+        table = Table("id", "token", "probability", "", "likeliest there", box=None, pad_edge=False)
+        for id, logprob in zip(self._last.ids, self._last.logprobs, strict=True):
+            facts = ("", "injected", "") if logprob is None else (_likely(logprob.value), "sampled", self._top(logprob))
+            table.add_row(str(id), self._quoted(id), *facts)
         self._console.print(table)
 
     def save(self, name: str) -> None:
@@ -161,6 +167,12 @@ class Talk:
         except OSError as error:
             raise UserError(f"{name}: can't be written ({error.strerror})") from None
         print(f"[{len(self._messages)} messages added to {name}]")
+
+    def _top(self, logprob: Logprob) -> Text:
+        return Text("  ").join(Text(f"{self._quoted(id)} {_likely(value)}") for id, value in logprob.top)
+
+    def _quoted(self, id: int) -> Text:
+        return Text(json.dumps(self._tokenizer.token_text(id), ensure_ascii=False))
 
     def _stream(self, conversation: Conversation) -> Completion | None:
         completion = None
@@ -176,12 +188,12 @@ class Talk:
         return completion
 
 
+def _likely(logprob: float) -> str:
+    return percent(math.exp(logprob), 1)
+
+
 def _how_it_ended(completion: Completion, sampling: Sampling) -> str:
     said = f" [the context is full: the oldest {n} exchanges are left out]" if (n := completion.left_out) else ""
     if completion.finish != "length":
         return said
     return said + (" [cut at --max-tokens]" if len(completion.ids) >= sampling.max_tokens else " [the context is full]")
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbits(31) if seed is None else seed

@@ -12,13 +12,17 @@ from rich.table import Table
 
 from ..errors import UserError
 from ..evals.core import CoreResult, core, evaluate_core_task
-from ..evals.core_bundle import CoreTask, published_results, read_bundle
+from ..evals.core_bundle import CoreTask, published_bundle, published_results, read_bundle
 from ..evals.language_model import LanguageModel
 from ..train import ProgressLine
+
+PUBLISHED = Path("published")
+"""In place of a folder: the bundle as published, downloaded."""
 
 
 def measure_core(model: LanguageModel, bundle: Path, names: Sequence[str] | None, limit: int | None) -> dict[str, Any]:
     """Measure the tasks of the bundle, or those of `names`, print them, and return them as plain values."""
+    bundle = published_bundle() if bundle == PUBLISHED else bundle
     there, missing = read_bundle(bundle)
     for task in missing:
         if names is None or task.name in names:

@@ -18,6 +18,7 @@ from ..tasks import TaskSpec
 from ..train import ProgressLine, Run, Sources, load_model, score_stage
 from ..train.checkpoint import write_json
 from .core_report import measure_core
+from .lm_eval_report import measure_lm_eval
 from .options import latest_run
 from .report import print_table
 
@@ -30,6 +31,7 @@ def evaluate(
     core: Path | None = None,
     hf: Path | None = None,
     trust_code: bool = False,
+    lm_eval: str | None = None,
     samples: int | None = None,
     temperature: float = 0.8,
 ) -> None:
@@ -42,9 +44,11 @@ def evaluate(
         stage: Which stage. Default: every one that is trained.
         tasks: Names of tasks among the recipe's, separated by commas. Default: all of them. With --core: of CORE's.
         limit: Problems of each task, at most. Default: the recipe's; with --core: all.
-        core: Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/).
+        core: Folder of CORE's evaluation bundle (core.yaml, eval_data/, …), or `published`, to download it.
         hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
         trust_code: Let the folder of --hf run code of its own.
+        lm_eval: Ask a run's stage these tasks of lm-eval instead, separated by commas; a folder among them
+            defines tasks of your own. The results are written to the stage's lm_eval.json.
         samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES; writes no results.
         temperature: With --samples: higher is more varied.
     """
@@ -61,11 +65,13 @@ def evaluate(
         for name in stages:
             if core is not None:
                 _core(opened, name, core, names, limit)
+            elif lm_eval is not None:
+                measure_lm_eval(opened, name, lm_eval.split(","), limit)
             elif samples is not None:
                 _pass_at_k(opened, name, names, limit, samples, Sampling(temperature=temperature))
             else:
                 score_stage(opened, name, _recipe_tasks(opened, names), limit)
-    if core is None and samples is None and ranks.is_first():
+    if core is None and lm_eval is None and samples is None and ranks.is_first():
         _print_results(opened.read_results())
 
 

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..data import Counts
 from ..data.planned import short
-from ..inspect.ledger import StageLedger
+from ..inspect.ledger import Entry, StageLedger
 from ..inspect.ledger import ledger as read_ledger
 from ..inspect.terminal import percent
 from ..train import Run
 from .options import latest_run
+
+COLUMNS = ("tokens\nplanned", "\ntrained", "", "superv.\nplanned", "\ntrained", "\nepochs", "\nsplit", "left\nout")
 
 
 def ledger(run: Path | None = None, json: bool = False) -> None:
@@ -42,19 +43,20 @@ def ledger(run: Path | None = None, json: bool = False) -> None:
 def _table(stages: list[StageLedger]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold", min_width=14)
-    for name in ("planned", "trained", "", "supervised", "epochs", "split", "left out"):
+    for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for stage in stages:
         done = f"step {stage.done} of {stage.steps}"
-        table.add_row(Text(f"{stage.stage} {done}", "bold"), *_tokens(stage.planned, stage.trained), "", "", "")
+        table.add_row(Text(f"{stage.stage} {done}", "bold"), *_tokens(stage), "", "", "")
         for entry in sorted(stage.entries, key=lambda entry: -entry.planned):
             rest = (f"{entry.epochs:.2f}", _or_dash(entry.split), _or_dash(entry.left_out))
-            table.add_row("  " + entry.source, *_tokens(entry.planned, entry.trained), *rest)
+            table.add_row("  " + entry.source, *_tokens(entry), *rest)
     return table
 
 
-def _tokens(planned: int, trained: Counts) -> tuple[str, ...]:
-    return short(planned), short(trained.tokens), percent(trained.tokens, planned), short(trained.supervised)
+def _tokens(of: Entry | StageLedger) -> tuple[str, ...]:
+    planned, trained = (of.planned, of.planned_supervised), (of.trained.tokens, of.trained.supervised)
+    return short(planned[0]), short(trained[0]), percent(trained[0], planned[0]), short(planned[1]), short(trained[1])
 
 
 def _or_dash(count: int) -> str:

@@ -16,6 +16,7 @@ from ..inspect import Material
 from ..recipe import Recipe
 from ..stages import STAGES, StageName
 from ..train import Run
+from .help import UNSAID
 
 RUNS = Path("runs")
 
@@ -24,17 +25,17 @@ RUNS = Path("runs")
 class RecipeOptions:
     """Which recipe, and what is changed in it."""
 
-    recipe: str | None = None
+    recipe: Annotated[str | None, UNSAID] = None
     """A built-in recipe (tiny, small-real, speedrun) or a .toml file. Default: the run's own, else tiny."""
-    run: Path | None = None
+    run: Annotated[Path | None, UNSAID] = None
     """Folder of the run. Default: runs/NAME-OF-RECIPE."""
-    depth: int | None = None
+    depth: Annotated[int | None, UNSAID] = None
     """Transformer blocks; width, heads and learning rates follow, where the recipe does not give them."""
-    sequence_len: int | None = None
+    sequence_len: Annotated[int | None, UNSAID] = None
     """Tokens in a row."""
-    device_batch_size: int | None = None
+    device_batch_size: Annotated[int | None, UNSAID] = None
     """Rows that the device computes at a time, in every stage: changes memory and speed, nothing else."""
-    seed: int | None = None
+    seed: Annotated[int | None, UNSAID] = None
     """Seed of the weights and of the data order."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
     """Any other keys of the recipe, with TOML values: --set base.num_iterations=50 machine.compile=false"""

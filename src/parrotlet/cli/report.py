@@ -26,10 +26,10 @@ def print_table(results: dict[str, Any]) -> None:
     for task in {name: None for entry in stages.values() for name in entry["tasks"]}:
         cells = [entry["tasks"].get(task) for entry in stages.values()]
         chance = next(cell["chance"] for cell in cells if cell)
-        table.add_row(task, *map(_accuracy, cells), f"{100 * chance:.0f} %")
+        table.add_row(task, *map(accuracy, cells), f"{100 * chance:.0f} %")
         if any(cell and cell["without_tool"] for cell in cells):
             without = [cell["without_tool"] if cell else None for cell in cells]
-            table.add_row("  no calculator", *map(_accuracy, without), "", style="dim")
+            table.add_row("  no calculator", *map(accuracy, without), "", style="dim")
     console = Console(highlight=False)
     console.print()
     console.print(table)
@@ -40,7 +40,8 @@ def print_table(results: dict[str, Any]) -> None:
     )
 
 
-def _accuracy(cell: dict[str, Any] | None) -> str:
+def accuracy(cell: dict[str, Any] | None) -> str:
+    """In %, with its interval."""
     if cell is None:
         return "–"
     interval = f" [{100 * cell['low']:.0f}–{100 * cell['high']:.0f}]" if "low" in cell else ""

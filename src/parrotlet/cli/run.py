@@ -45,7 +45,7 @@ def run(
 def audited(run: Run) -> None:
     """Raise `UserError` with the list of what is wrong with the run's data."""
     began = time.monotonic()
-    if found := find_problems(Material.of_run(run)):
+    if found := find_problems(Material(run.recipe)):
         raise UserError(f"{complaint(found)}\n\nto train all the same: --no-audit")
     print(
         f"{'audit':<10} nothing found in a sample of the data ({duration(time.monotonic() - began)})", file=sys.stderr

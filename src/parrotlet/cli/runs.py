@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
+from ..errors import UserError
 from ..train import Run
 from .options import RUNS
+from .report import accuracy
 
 
 def runs(folder: Path = RUNS) -> None:
-    """List the runs in a folder, newest first, with their stages and scores.
+    """List the runs in a folder, newest first: their stages, and the scores of the last one (accuracy in %, with 95 %
+    intervals).
 
     Args:
         folder: Where to look.
     """
-    found = sorted(folder.glob("*/recipe.toml"), key=lambda path: -path.parent.stat().st_mtime)
+    found = sorted((path.parent for path in folder.glob("*/recipe.toml")), key=lambda run: -run.stat().st_mtime)
     if not found:
         print(f"no runs in {folder}/ yet: parrotlet run makes one")
+    console = Console(highlight=False)
+    for run in found:
+        changed = datetime.fromtimestamp(run.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        console.print(Text.assemble((str(run), "bold"), f"  changed {changed}"), soft_wrap=True)
+        for line in _described(run):
+            console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _described(folder: Path) -> Iterator[RenderableType]:
+    try:
+        run = Run.open(folder)
+    except UserError as error:
+        yield Text(f"can't be read by this version: {error}", "yellow")
         return
-    table = Table("run", "recipe", "stages", "val bpb", "tasks (last stage)", "changed", box=None)
-    for path in found:
-        table.add_row(*_row(Run.open(path.parent)))
-    Console().print(table)
-
-
-def _row(run: Run) -> tuple[str, ...]:
+    yield Text(f"recipe {run.recipe.name}; trained: {', '.join(run.stages()) or 'nothing yet'}")
     scores = run.read_results()["stages"]
-    last = list(scores.values())[-1] if scores else {"tasks": {}}
-    tasks = ", ".join(f"{name} {100 * task['accuracy']:.0f} %" for name, task in last["tasks"].items())
-    bits = f"{last['val_bpb']:.3f}" if "val_bpb" in last else ""
-    changed = datetime.fromtimestamp(run.folder.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
-    return str(run.folder), run.recipe.name, " ".join(run.stages()), bits, tasks, changed
+    if scores:
+        stage, last = list(scores.items())[-1]
+        bits = "" if last["val_bpb"] is None else f" {last['val_bpb']:.3f} bits/byte"
+        tasks = [Text(f"{name} {accuracy(task)}", no_wrap=True) for name, task in last["tasks"].items()]
+        yield Text(f"{stage}:{bits}")
+        yield Columns(tasks, padding=(0, 3))

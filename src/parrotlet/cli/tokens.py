@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..errors import UserError
 from ..inspect import Material
-from ..inspect.tokens import Passage, Splitter, any_splitter, our_splitter, read_passages
+from ..inspect.tokens import Passage, Splitter, any_splitter, our_splitter, rank_splitter, read_passages
 from ..recipe import Recipe
 from ..train import Run
 from .options import RecipeOptions
@@ -33,7 +33,8 @@ def tokens(
     Args:
         text: The text.
         file: A conversation (.json), conversations (.jsonl, one a line), or a text file.
-        beside: Another tokenizer: a recipe, the folder of a run, or any tokenizer.json.
+        beside: Another tokenizer: a recipe, the folder of a run, any tokenizer.json, or a published vocabulary's rank
+            file (cl100k_base.tiktoken).
         ids: Show the ids, too.
     """
     if (text is None) == (file is None):
@@ -51,6 +52,8 @@ def _other(name: str) -> Splitter:
     path = Path(name)
     if (path / "recipe.toml").is_file():
         return our_splitter(Run.open(path).tokenizer(), name)
+    if path.suffix == ".tiktoken":
+        return rank_splitter(path)
     if path.suffix == ".json" or path.is_dir():
         return any_splitter(path / "tokenizer.json" if path.is_dir() else path)
     return our_splitter(Material(Recipe.load(name)).tokenizer, name)

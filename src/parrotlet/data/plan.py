@@ -119,6 +119,7 @@ class _Packer:
 
 def plan_rows(
     lengths: np.ndarray,
+    phases: np.ndarray | None = None,
     *,
     row_length: int,
     rows_per_step: int | None = None,
@@ -127,6 +128,8 @@ def plan_rows(
     seed: int,
 ) -> RowPlan:
     """Pack pieces of these lengths into rows of `row_length`, and rows into steps, by one of two policies.
+
+    In every epoch the pieces of the lowest of the `phases` come first, and so on; all by default are of one.
 
     `rows_per_step`: a step is so many rows; each epoch's pieces are packed in shuffled order, then the rows are
     shuffled. `conversations_per_step`: a step is so many pieces in shuffled order, packed into as few rows as
@@ -137,11 +140,14 @@ def plan_rows(
     for epoch in range(epochs):
         epoch_starts.append(len(rows))
         rng = np.random.default_rng([seed, epoch])
-        pieces = rng.permutation(len(lengths)).tolist()
+        shuffled = rng.permutation(len(lengths))
+        by_phase = _by_phase(shuffled, phases)
         if conversations_per_step is None:
-            packed = _pack(pieces, lengths, row_length, OPEN_ROWS)
-            rows += [packed[i] for i in rng.permutation(len(packed))]
+            for pieces in by_phase:
+                packed = _pack(pieces.tolist(), lengths, row_length, OPEN_ROWS)
+                rows += [packed[i] for i in rng.permutation(len(packed))]
             continue
+        pieces = np.concatenate(by_phase).tolist()
         for i in range(0, len(pieces), conversations_per_step):
             longest_first = sorted(pieces[i : i + conversations_per_step], key=lambda p: -lengths[p])
             rows += _pack(longest_first, lengths, row_length, conversations_per_step)
@@ -149,6 +155,12 @@ def plan_rows(
     if rows_per_step is not None:
         step_starts = [*range(0, len(rows), rows_per_step), len(rows)]
     return RowPlan(rows, step_starts, epoch_starts, rows_per_step)
+
+
+def _by_phase(shuffled: np.ndarray, phases: np.ndarray | None) -> list[np.ndarray]:
+    if phases is None:
+        return [shuffled]
+    return [shuffled[phases[shuffled] == phase] for phase in np.unique(phases)]
 
 
 def _pack(pieces: Sequence[int], lengths: np.ndarray, row_length: int, open_rows: int) -> list[list[int]]:

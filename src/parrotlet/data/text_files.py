@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import UserError
+from ..errors import BadRows, UserError
 from ..files import (
     cache_folder,
     open_plain,
@@ -55,7 +56,7 @@ class TextFile:
             raise UserError(f"{name}: the column {column!r} holds {kind}, expected texts. Name the right one as `text`")
 
     def read_block(self, block: int) -> pa.StringArray:
-        """The texts of row group `block`; `UserError`, naming the row, if one is missing or is no text."""
+        """The texts of row group `block`; `BadRows` if some are missing, `UserError` if it can't be read."""
         with reading(self.name, f"row group {block} can't be read"):
             with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
                 texts = file.read_row_group(block, columns=[self.column]).column(0).cast(pa.large_string())
@@ -63,20 +64,27 @@ class TextFile:
             texts.validate(full=True)
         if len(texts) != self.block_sizes[block]:
             raise UserError(f"{self.name}: row group {block} has {len(texts)} rows, not {self.block_sizes[block]}")
-        if texts.null_count:
-            row = sum(self.block_sizes[:block]) + texts.is_null().index(True).as_py()
-            raise UserError(f"{self.name}, row {row}: the column {self.column!r} holds nothing, expected a text")
+        bad = BadRows()
+        for row in (np.flatnonzero(texts.is_null()) + sum(self.block_sizes[:block])).tolist():
+            bad.add(row, f"{self.name}, row {row}: the column {self.column!r} holds nothing, expected a text")
+        bad.finish()
         return texts
 
     def check(self, on_progress: Progress) -> None:
-        """Read all of it, once for the same content: raises `UserError` at the first thing that is wrong."""
+        """Read all of it, once for the same content: raises `BadRows`, or `UserError` if it can't be read."""
         # The footer's statistics would tell sooner whether a text is missing, but pyarrow aborts on damaged ones.
         checked = cache_folder() / "checked" / _key(self.path, self.column)
         if checked.exists():
             return
+        bad = BadRows()
         for block in range(len(self.block_sizes)):
-            self.read_block(block)
+            try:
+                self.read_block(block)
+            except BadRows as error:
+                for row, message in error.messages.items():
+                    bad.add(row, message)
             on_progress(sum(self.block_sizes[: block + 1]), sum(self.block_sizes))
+        bad.finish()
         checked.parent.mkdir(parents=True, exist_ok=True)
         checked.touch()
 
@@ -128,15 +136,24 @@ def _write(path: Path, documents: Iterator[tuple[int, str]], on_progress: Progre
 
 
 def _json_texts(path: Path, field: str, name: str) -> Iterator[tuple[int, str]]:
-    expected = f'{{"{field}": "…"}}'
+    bad = BadRows()
     for number, line in read_lines(path, name):
-        value = parse_json_line(name, number, line, expected)
-        if not isinstance(value, dict) or not isinstance(value.get(field), str):
-            raise UserError(
-                f"{name}, line {number}: expected {expected}, found {line[:80]!r}. "
-                "Name the field that holds the text as `text`"
-            )
-        yield number, _without_surrogates(value[field])
+        try:
+            yield number, _json_text(name, number, line, field)
+        except UserError as error:
+            bad.add(number, error)
+    bad.finish()
+
+
+def _json_text(name: str, number: int, line: bytes, field: str) -> str:
+    expected = f'{{"{field}": "…"}}'
+    value = parse_json_line(name, number, line, expected)
+    if not isinstance(value, dict) or not isinstance(value.get(field), str):
+        raise UserError(
+            f"{name}, line {number}: expected {expected}, found {line[:80]!r}. "
+            "Name the field that holds the text as `text`"
+        )
+    return _without_surrogates(value[field])
 
 
 def _paragraphs(path: Path, name: str) -> Iterator[tuple[int, str]]:
@@ -161,10 +178,15 @@ def _document(paragraphs: list[str], line: int) -> Iterator[tuple[int, str]]:
 def _plain_text(path: Path, name: str) -> str:
     with reading(name), open_plain(path) as file:
         content = file.read()
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}: byte {error.start} is not UTF-8; convert the file (iconv -t utf-8)") from None
+    bad = BadRows()
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            found = f"byte {line[error.start]:#04x} is not UTF-8; convert the file (iconv -t utf-8)"
+            bad.add(number, f"{name}, line {number}: {found}")
+    bad.finish()
+    return content.decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def _without_surrogates(text: str) -> str:

@@ -2,6 +2,6 @@
 
 from .engine import Engine
 from .events import Completion, Event
-from .sampling import Sampling
+from .sampling import Logprob, Sampling
 
-__all__ = ["Completion", "Engine", "Event", "Sampling"]
+__all__ = ["Completion", "Engine", "Event", "Logprob", "Sampling"]

@@ -1,206 +1,37 @@
-"""The model's forward pass for generation: weights laid out for it, keys and values kept.
-
-    N tokens of a pass = B rows × T positions, C width, H heads, K key/value heads, G = H / K, D head width, S slots
-
-It computes what `GPT` computes, in fewer and faster operations: queries, keys and values come from one matrix, weights
-are packed for oneDNN on a CPU, and attention is computed in float32 (in bfloat16 it is slower there).
-The kernels are chosen so that a row's result does not depend, to the last bit, on the other rows of the pass.
-"""
+"""What the engine asks of the model: feed prompts, and score what comes next."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import GPT
-from ..model.gpt import Block, norm
-
-BLOCK = 32
-"""Slots are attended to in multiples of this: what a kernel adds up, and in which order, then depends on it alone."""
-
-Linear = Callable[[Tensor], Tensor]
+from .memory import Memory
+from .native import NativeForward, native_library
+from .torch_forward import TorchForward
 
 
 class Decoder:
-    """A copy of a model's weights, and memory for the keys and values of `rows` rows; slot = position.
-
-    The memory is allocated once and never grows: `memory_bytes`. Rows are independent of each other.
-    """
+    """A copy of a model's weights, and memory for the keys and values of `rows` rows. Rows are independent of each
+    other, to the last bit."""
 
     def __init__(self, model: GPT, rows: int) -> None:
-        config, dtype = model.config, model.dtype
-        self.config = config
         self._device = next(model.parameters()).device
-        self._dtype = dtype
-        self._embedding = model.embedding.weight.detach().clone()
-        self._token_shift = copy.deepcopy(model.token_shift)
-        self._layers = [_Layer(block, dtype) for block in model.blocks if isinstance(block, Block)]
-        self._head = packed([model.head.weight], dtype)
-        self._slots = -(-config.sequence_len // BLOCK) * BLOCK
-        shape = (config.depth, rows, config.kv_heads, self._slots, config.head_dim)
-        self._keys = torch.zeros(shape, device=self._device)
-        self._values = torch.zeros_like(self._keys)
-        self._tokens = torch.zeros((rows, self._slots), dtype=torch.int64, device=self._device)
-        self._cos, self._sin = self._rope()
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the keys and values of all rows take."""
-        return 2 * self._keys.nbytes
+        self.memory = Memory(model.config, rows, self._device)
+        library = native_library() if self._device.type == "cpu" else None
+        self._forward = NativeForward(model, self.memory, library) if library else TorchForward(model, self.memory)
+        self.grain = self._forward.GRAIN
 
     @torch.inference_mode()
-    def prefill(self, row: int, tokens: list[int], start: int) -> Tensor:
-        """Scores (1, V) of what follows `tokens`, which stand at the positions from `start` on of a row."""
+    def prefill(self, row: int, tokens: list[int], start: int) -> None:
+        """Feed tokens to a row, which stand at its positions from `start` on."""
         positions = torch.arange(start, start + len(tokens), device=self._device)
-        return self._forward(self._tensor(tokens), positions[None], row)
+        self._forward(torch.tensor([tokens], device=self._device), positions[None], row, score=False)
 
     @torch.inference_mode()
     def decode(self, tokens: list[int], positions: list[int]) -> Tensor:
         """Scores (B, V) of what follows one token in each of the first B rows; float32, before the soft cap."""
-        return self._forward(self._tensor(tokens), self._tensor(positions)[:, None], 0)
-
-    @torch.inference_mode()
-    def copy(self, source: int, target: int, slots: int) -> None:
-        """Copy the first slots of a row to another."""
-        for memory in (self._keys, self._values):
-            memory[:, target, :, :slots] = memory[:, source, :, :slots]
-        self._tokens[target, :slots] = self._tokens[source, :slots]
-
-    @torch.inference_mode()
-    def swap(self, a: int, b: int, slots: int) -> None:
-        """Exchange the first slots of two rows."""
-        for memory in (self._keys, self._values):
-            kept = memory[:, a, :, :slots].clone()
-            memory[:, a, :, :slots] = memory[:, b, :, :slots]
-            memory[:, b, :, :slots] = kept
-        self._tokens[[a, b], :slots] = self._tokens[[b, a], :slots]
-
-    def _forward(self, tokens_N: Tensor, positions_BT: Tensor, first_row: int) -> Tensor:
-        step = self._pass(positions_BT, first_row)
-        x_NC = norm(self._embed(tokens_N, positions_BT, step.rows), step.eps)
-        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
-            layer.add_to(x_NC, step, keys, values)
-        last_BC = x_NC.view(*positions_BT.shape, -1)[:, -1]
-        return self._head(norm(last_BC, step.eps)).float()
-
-    def _embed(self, tokens_N: Tensor, positions_BT: Tensor, rows: slice) -> Tensor:
-        x_NC = self._embedding[tokens_N]
-        if self._token_shift is not None:
-            tokens_BS = self._tokens[rows].scatter_(1, positions_BT, tokens_N.view(positions_BT.shape))
-            before_NC = self._embedding[tokens_BS.gather(1, (positions_BT - 1).clamp(min=0)).flatten()]
-            x_NC = self._token_shift(x_NC, before_NC.masked_fill_((positions_BT == 0).view(-1, 1), 0))
-        return x_NC.to(self._dtype)
-
-    def _pass(self, positions_BT: Tensor, first_row: int) -> _Pass:
-        c, (B, T) = self.config, positions_BT.shape
-        slots = -(-(int(positions_BT.max()) + 1) // BLOCK) * BLOCK
-        rows_B = torch.arange(first_row, first_row + B, device=self._device)
-        heads_BK = rows_B[:, None] * c.kv_heads + torch.arange(c.kv_heads, device=self._device)
-        seen = torch.arange(slots, device=self._device) <= positions_BT[:, None, :, None]
-        return _Pass(
-            rows=slice(first_row, first_row + B),
-            slots=slots,
-            written=(heads_BK[:, None] * self._slots + positions_BT[:, :, None]).flatten(),
-            cos=self._cos[positions_BT.flatten()],
-            sin=self._sin[positions_BT.flatten()],
-            mask=torch.zeros(seen.shape, device=self._device).masked_fill_(~seen, -torch.inf),
-            shape=(B, T, c.kv_heads, c.heads // c.kv_heads, c.head_dim),
-            eps=c.norm_eps,
-        )
-
-    def _rope(self) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of all positions, (S, 1, D) each, so that x · cos + (x with its halves swapped) · sin
-        turns x as the model does."""
-        half = torch.arange(self.config.head_dim // 2, device=self._device)
-        frequencies = self.config.rope_theta ** (half * (-2 / self.config.head_dim))
-        angles = torch.arange(self._slots, device=self._device)[:, None, None] * frequencies
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), -1), torch.cat((sin, -sin), -1)
-
-    def _tensor(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, device=self._device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pass:
-    """What all layers share in one forward pass."""
-
-    rows: slice
-    slots: int
-    """Slots, from the first on, that are attended to."""
-    written: Tensor
-    """Where each token's keys go, in the memory of a layer seen as (rows · K · S, D): (N · K,)."""
-    cos: Tensor
-    sin: Tensor
-    mask: Tensor
-    """(B, 1, T, S): 0 up to each position, -inf after it."""
-    shape: tuple[int, int, int, int, int]
-    """B, T, K, G, D."""
-    eps: float
-
-
-class _Layer:
-    """A block's weights; adds the block's output to the residual stream."""
-
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
-        attention, mlp = block.attention, block.mlp
-        self._qkv = packed([attention.q.weight, attention.k.weight, attention.v.weight], dtype)
-        self._out = packed([attention.out.weight], dtype)
-        self._up = packed([mlp.up.weight], dtype, "relu")
-        self._down = packed([mlp.down.weight], dtype)
-
-    def add_to(self, x_NC: Tensor, step: _Pass, keys: Tensor, values: Tensor) -> None:
-        q_NHD, k_NKD, v_NKD = self._heads(self._qkv(norm(x_NC, step.eps)).float(), step)
-        D = step.shape[-1]
-        keys.view(-1, D).index_copy_(0, step.written, k_NKD.reshape(-1, D))
-        values.view(-1, D).index_copy_(0, step.written, v_NKD.reshape(-1, D))
-        y_NC = _attend(q_NHD, keys[step.rows, :, : step.slots], values[step.rows, :, : step.slots], step)
-        x_NC += self._out(y_NC.to(x_NC.dtype))
-        x_NC += self._down(self._up(norm(x_NC, step.eps)).square_())
-
-    def _heads(self, qkv: Tensor, step: _Pass) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, turned, normed and scaled; keys, turned and normed; values: (N, H or K, D)."""
-        _, _, K, G, D = step.shape
-        heads = qkv.view(len(qkv), -1, D)
-        qk = heads[:, : K * G + K]
-        turned = torch.addcmul(qk * step.cos, qk.roll(D // 2, -1), step.sin)
-        qk = norm(turned, step.eps)
-        return qk[:, : K * G] * D**-0.5, qk[:, K * G :], heads[:, K * G + K :]
-
-
-def _attend(q_NHD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, step: _Pass) -> Tensor:
-    """Softmax attention, (N, H · D). As batched matrix products: unlike in the fused kernel, the result of a row does
-    not depend on how many others there are, nor on how many slots are masked."""
-    B, T, K, G, D = step.shape
-    S = step.slots
-    q = q_NHD.view(B, T, K, G, D).permute(0, 2, 3, 1, 4).reshape(B * K, G * T, D)
-    scores = torch.bmm(q, k_BKSD.view(B * K, S, D).transpose(1, 2))
-    weights = scores.view(B, K * G, T, S).add_(step.mask).softmax(-1)
-    y = torch.bmm(weights.view(B * K, G * T, S), v_BKSD.view(B * K, S, D))
-    return y.view(B, K, G, T, D).permute(0, 3, 1, 2, 4).reshape(B * T, K * G * D)
-
-
-def packed(weights: list[Tensor], dtype: torch.dtype, activation: str = "none") -> Linear:
-    """Multiplies by the stacked weights, (sum of outputs, inputs) in all. `activation`: none or relu.
-
-    On a CPU with oneDNN the weights are laid out for its kernels, as `torch.compile` does when it freezes a model: a
-    row of the result is then the same to the bit whatever the number of rows, and many rows take less time.
-    """
-    weight = torch.cat([w.detach() for w in weights]).to(dtype, copy=True)
-    if weight.device.type == "cpu" and _onednn_packs(dtype):
-        laid_out = torch.ops.mkldnn._reorder_linear_weight(weight)
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, laid_out, None, activation, [], "")
-    if activation == "relu":
-        return lambda x: F.linear(x, weight).relu_()
-    return lambda x: F.linear(x, weight)
-
-
-def _onednn_packs(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        fed_2B = torch.tensor([tokens, positions], device=self._device)
+        scores = self._forward(fed_2B[0, :, None], fed_2B[1, :, None], 0, score=True)
+        assert scores is not None
+        return scores

@@ -66,7 +66,7 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """What the keys and values of all rows take; it never grows."""
-        return self._decoder.memory_bytes
+        return self._decoder.memory.nbytes
 
     def submit(self, prompt: Prompt, sampling: Sampling, *, tools: bool = True, slide: bool = False) -> int:
         """Ask for an answer; returns the number that its events carry. Safe from any thread.

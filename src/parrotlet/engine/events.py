@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..chat import Part
+from .sampling import Logprob
 from .transcript import PieceKind
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -19,8 +20,8 @@ class Completion:
     """All tokens after the prompt, without the final `<|assistant_end|>`."""
     injected: tuple[bool, ...]
     """Which of them the engine wrote: tool outputs."""
-    logprobs: tuple[float | None, ...] | None
-    """Of each of them under the model, None where the engine wrote it; None as a whole where they weren't asked for."""
+    logprobs: tuple[Logprob | None, ...] | None
+    """Of each of them, None where the engine wrote it; None as a whole where they weren't asked for."""
     finish: Finish
     """`stop`: the model ended it, or a stop string came. `length`: max_tokens, or the context is full."""
     parts: tuple[Part, ...]

@@ -9,9 +9,6 @@ from .turn import Turn
 
 CHUNK = 256
 """Prompts are fed in pieces that end at multiples of this."""
-GRAIN = 16
-"""What is fed at once is never less than this (unless the prompt is), and reuse begins at multiples of it. So the keys
-of a prompt are the same to the bit, however much of it was there already: kernels differ for a few rows only."""
 
 
 @dataclass
@@ -62,12 +59,12 @@ class Rows:
 
     def give(self, turn: Turn) -> None:
         """Give a turn a row, with as much of its prompt as is in memory."""
-        reusable = [_reusable(row.known, turn.prompt) for row in self._rows]
+        reusable = [_reusable(row.known, turn.prompt, self._decoder.grain) for row in self._rows]
         best = max(range(len(self._rows)), key=lambda i: (reusable[i], self._rows[i].turn is None))
         free = [i for i, row in enumerate(self._rows) if row.turn is None]
         chosen = best if best in free and reusable[best] else min(free, key=lambda i: self._rows[i].freed)
         if chosen != best and reusable[best]:
-            self._decoder.copy(best, chosen, reusable[best])
+            self._decoder.memory.copy(best, chosen, reusable[best])
         turn.fed = turn.reused = reusable[best]
         self._rows[chosen].turn = turn
 
@@ -82,7 +79,7 @@ class Rows:
         """Feed a piece of what comes before the turn's last token; returns its length."""
         start, last = turn.fed, len(turn) - 1
         end = min((start // CHUNK + 1) * CHUNK, last)
-        end = last if last - end < GRAIN else end
+        end = last if last - end < self._decoder.grain else end
         self._decoder.prefill(self._index(turn), turn.tokens(start, end), start)
         turn.fed = end
         return end - start
@@ -106,15 +103,17 @@ class Rows:
     def _swap(self, a: int, b: int) -> None:
         if a != b:
             rows = self._rows
-            self._decoder.swap(a, b, max(rows[a].used, rows[b].used))
+            self._decoder.memory.swap(a, b, max(rows[a].used, rows[b].used))
             rows[a], rows[b] = rows[b], rows[a]
 
     def _index(self, turn: Turn) -> int:
         return next(i for i, row in enumerate(self._rows) if row.turn is turn)
 
 
-def _reusable(known: list[int], prompt: list[int]) -> int:
-    """Tokens that both begin with, such that enough of the prompt is left to feed."""
-    most = min(len(known), len(prompt) - 1 - GRAIN)
+def _reusable(known: list[int], prompt: list[int], grain: int) -> int:
+    """Tokens that both begin with, in whole grains, such that there is nothing left to feed or a grain at least."""
+    last = len(prompt) - 1
+    most = min(len(known), last)
     common = next((i for i in range(most) if known[i] != prompt[i]), most)
-    return max(0, common) // GRAIN * GRAIN
+    common -= common % grain
+    return max(0, common - grain) if 0 < last - common < grain else common

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,8 +40,8 @@ class Sampling:
     """The answer ends before any of these texts; they are looked for in what the model writes between calls."""
     max_tokens: int = 256
     """Length of the answer, tool calls and their outputs included; the output of a whole call is written to its end."""
-    logprobs: bool = False
-    """Tell each sampled token's log-probability under the model (temperature 1, nothing forbidden or penalised)."""
+    logprobs: int | None = None
+    """Tell each sampled token's log-probability, and the likeliest tokens in its place, so many; None tells nothing."""
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 or more")
@@ -50,11 +51,20 @@ class Sampling:
         _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty < float("inf"), "above 0")
         _check("stop", self.stop, isinstance(self.stop, tuple) and all(self.stop), "texts that are not empty")
         _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1")
+        _check("logprobs", self.logprobs, self.logprobs is None or self.logprobs >= 0, "at least 0")
 
     @property
     def alike(self) -> tuple[float, int | None, float | None, float | None]:
         """What rows must share to be drawn together."""
         return self.temperature, self.top_k, self.top_p, self.min_p
+
+
+class Logprob(NamedTuple):
+    """What the model thought of a token: natural logarithms, at temperature 1, nothing forbidden or penalised."""
+
+    value: float
+    top: tuple[tuple[int, float], ...]
+    """The likeliest tokens in its place, best first, each with its own."""
 
 
 class Sampler:
@@ -78,33 +88,31 @@ class Sampler:
 @torch.inference_mode()
 def next_tokens(
     scores_BV: Tensor, softcap: float, allowed_BS: Tensor, samplers: Sequence[Sampler]
-) -> tuple[list[int], list[float | None]]:
+) -> tuple[list[int], list[Logprob | None]]:
     """One token a row, and its log-probability where it is asked for.
 
     `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S, the special tokens' logits.
     """
     if all(_takes_likeliest(s) for s in samplers):  # the cap changes no order
-        return _forbid(scores_BV, allowed_BS).argmax(-1).tolist(), [None] * len(samplers)
+        return _likeliest(_forbid(scores_BV, allowed_BS)), [None] * len(samplers)
     logits_BV = _capped(scores_BV, softcap)
-    wanted = [row for row, s in enumerate(samplers) if s.sampling.logprobs]
-    raw = logits_BV[wanted] if wanted else None
+    wanted = [row for row, s in enumerate(samplers) if s.sampling.logprobs is not None]
+    logprobs_WV = logits_BV[wanted].log_softmax(-1) if wanted else ()
     _forbid(logits_BV, allowed_BS)
     for row, sampler in enumerate(samplers):
         if sampler.seen is not None:
             _penalise(logits_BV[row], sampler)
     tokens = _draw_all(logits_BV, samplers)
-    logprobs: list[float | None] = [None] * len(samplers)
-    if raw is not None:
-        picked = raw.log_softmax(-1)[range(len(wanted)), [tokens[row] for row in wanted]]
-        for row, value in zip(wanted, picked.tolist(), strict=True):
-            logprobs[row] = value
+    logprobs: list[Logprob | None] = [None] * len(samplers)
+    for row, logprobs_V in zip(wanted, logprobs_WV, strict=True):
+        logprobs[row] = _logprob(logprobs_V, tokens[row], samplers[row].sampling.logprobs or 0)
     return tokens, logprobs
 
 
 def draw(logits_RV: Tensor, sampling: Sampling, u_R: Sequence[float]) -> list[int]:
     """A token a row, by the random numbers `u_R` in [0, 1); all rows are sampled alike."""
     if sampling.temperature == 0:
-        return logits_RV.argmax(-1).tolist()
+        return _likeliest(logits_RV)
     logits, ids = logits_RV / sampling.temperature, None
     if sampling.top_k is not None:
         logits, ids = logits.topk(min(sampling.top_k, logits.shape[1]))
@@ -115,6 +123,12 @@ def draw(logits_RV: Tensor, sampling: Sampling, u_R: Sequence[float]) -> list[in
         weights.masked_fill_(weights < sampling.min_p * weights.amax(-1, keepdim=True), 0)
     picked = _pick(weights, u_R)
     return (picked if ids is None else ids.gather(1, picked))[:, 0].tolist()
+
+
+def _likeliest(logits_RV: Tensor) -> list[int]:
+    if logits_RV.device.type == "cpu":
+        return logits_RV.numpy().argmax(-1).tolist()  # a tenth of torch's time
+    return logits_RV.argmax(-1).tolist()
 
 
 def _draw_all(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
@@ -147,6 +161,11 @@ def _pick(weights: Tensor, u_R: Sequence[float]) -> Tensor:
     return torch.searchsorted(sums, torch.minimum(aims, below), right=True)
 
 
+def _logprob(logprobs_V: Tensor, token: int, count: int) -> Logprob:
+    best = logprobs_V.topk(min(count, len(logprobs_V)))
+    return Logprob(logprobs_V[token].item(), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
+
+
 def _penalise(logits_V: Tensor, sampler: Sampler) -> None:
     seen = torch.tensor(sorted(sampler.seen or ()), device=logits_V.device)
     penalty, values = sampler.sampling.repetition_penalty, logits_V[seen]
@@ -170,7 +189,7 @@ def _forbid(logits_BV: Tensor, allowed_BS: Tensor) -> Tensor:
 
 def _takes_likeliest(sampler: Sampler) -> bool:
     s = sampler.sampling
-    return s.temperature == 0 and sampler.seen is None and not s.logprobs
+    return s.temperature == 0 and sampler.seen is None and s.logprobs is None
 
 
 def _check(name: str, value: object, fine: bool, expected: str) -> None:

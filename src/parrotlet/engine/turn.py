@@ -12,7 +12,7 @@ from torch import Tensor
 from ..tokenizer import Tokenizer
 from .calls import ToolCall
 from .events import Completion, Event, Finish
-from .sampling import Sampler, Sampling
+from .sampling import Logprob, Sampler, Sampling
 from .transcript import Piece, Transcript
 from .window import Window
 
@@ -56,7 +56,7 @@ class Turn:
         self.transcript = Transcript(tokenizer, sampling.stop)
         self.ids: list[int] = []
         self.injected: list[bool] = []
-        self.logprobs: list[float | None] = []
+        self.logprobs: list[Logprob | None] = []
         self.fed = 0
         """Tokens, from the first of the prompt on, whose keys and values are in memory."""
         self.reused = 0
@@ -82,7 +82,7 @@ class Turn:
         n = len(self.prompt)
         return self.prompt[start:end] + self.ids[max(0, start - n) : max(0, end - n)]
 
-    def take(self, token: int, logprob: float | None) -> list[Piece]:
+    def take(self, token: int, logprob: Logprob | None) -> list[Piece]:
         """Go on with a sampled token. After `<|python_end|>` a result has to follow: `called` is set."""
         if token == self._tokenizer.assistant_end:
             return self.end("stop")
@@ -121,7 +121,7 @@ class Turn:
         return Completion(
             ids=tuple(self.ids),
             injected=tuple(self.injected),
-            logprobs=tuple(self.logprobs) if self.sampling.logprobs else None,
+            logprobs=None if self.sampling.logprobs is None else tuple(self.logprobs),
             finish=self.finish,
             parts=self.transcript.parts,
             prompt_tokens=len(self.prompt),
@@ -129,7 +129,7 @@ class Turn:
             reused=self.reused,
         )
 
-    def _append(self, tokens: list[int], logprob: float | None, *, injected: bool) -> None:
+    def _append(self, tokens: list[int], logprob: Logprob | None, *, injected: bool) -> None:
         self.ids += tokens
         self.injected += [injected] * len(tokens)
         self.logprobs += [logprob] * len(tokens)

@@ -16,13 +16,12 @@ from ..model import GPT
 from ..tasks import Task
 from ..tokenizer import Tokenizer
 from ..tools import ToolError, calculate
+from .judging import Progress, judge_all
 from .statistics import wilson_interval
 
 KEPT_ANSWERS = 200
 """Answers of a task that are kept for reading."""
 CHOICE_BATCH = 32
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +198,9 @@ def _choose(
             first = [tokenizer.encode(letter)[0] for letter in possible]
             letters[i] = possible[int(row[first].argmax())]
         on_progress(start + len(some), len(fitting))
-    return tuple(
-        _answer(task, index, item, (Part("text", letter or ""),), "choice" if letter else "too long")
-        for index, item, letter in zip(indices, items, letters, strict=True)
-    )
+    parts = [(Part("text", letter or ""),) for letter in letters]
+    finishes = ["choice" if letter else "too long" for letter in letters]
+    return _answers(task, indices, items, parts, finishes, lambda done, total: None)
 
 
 @torch.inference_mode()
@@ -234,20 +232,33 @@ def _write(
             strict=True,
         )
     )
+    parts = [written[i].parts if i in written else () for i in range(len(items))]
+    finishes = [written[i].finish if i in written else "too long" for i in range(len(items))]
+    return _answers(task, indices, items, parts, finishes, on_progress)
+
+
+def _answers(
+    task: Task,
+    indices: Sequence[int],
+    items: Sequence[Conversation],
+    parts: Sequence[tuple[Part, ...]],
+    finishes: Sequence[str],
+    on_progress: Progress,
+) -> tuple[Answer, ...]:
+    """What was answered, judged; what did not fit is wrong."""
+    texts = ["".join(part.text for part in some if part.type == "text") for some in parts]
+    fitting = [i for i, finish in enumerate(finishes) if finish != "too long"]
+    judged = judge_all(task, [items[i] for i in fitting], [texts[i] for i in fitting], on_progress)
+    right = {i for i, verdict in zip(fitting, judged, strict=True) if verdict}
     return tuple(
-        _answer(task, index, item, written[i].parts, written[i].finish)
-        if i in written
-        else _answer(task, index, item, (), "too long")
+        Answer(index=index, prompt=_asked(item), parts=parts[i], correct=i in right, finish=finishes[i])
         for i, (index, item) in enumerate(zip(indices, items, strict=True))
     )
 
 
-def _answer(task: Task, index: int, item: Conversation, parts: tuple[Part, ...], finish: str) -> Answer:
-    text = "".join(part.text for part in parts if part.type == "text")
+def _asked(item: Conversation) -> str:
     *earlier, asked = question(item).messages
-    prompt = "\n".join([*(f"{message.role}: {message.text}" for message in earlier), asked.text])
-    correct = finish != "too long" and task.judge(item, text)
-    return Answer(index=index, prompt=prompt, parts=parts, correct=correct, finish=finish)
+    return "\n".join([*(f"{message.role}: {message.text}" for message in earlier), asked.text])
 
 
 def _accepted(part: Part) -> bool:

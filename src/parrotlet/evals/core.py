@@ -9,17 +9,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
+from .. import ranks
+from .branches import Batch, Row, Tree
 from .core_bundle import CoreTask
-from .core_prompts import Row, chosen_items, rows_of
+from .core_prompts import chosen_items, rows_of
 from .language_model import LanguageModel
 from .statistics import centred, wilson_interval
 
-BATCH_TOKENS = 16_384
-"""Tokens, filling included, that are computed at a time."""
+BATCH_TOKENS = 1024
+"""Tokens, filling included, that are computed at a time on a CPU: more would leave its caches."""
+ACCELERATOR_BATCH_TOKENS = 32_768
+"""The same elsewhere."""
 
 Progress = Callable[[int, int], None]
+Score = tuple[float, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +76,16 @@ def evaluate_core_task(
     task: CoreTask,
     *,
     limit: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> CoreResult:
-    """Ask `model` the items of `task`, `limit` of them at most: the first in CORE's order."""
+    """Ask `model` the items of `task`, `limit` of them at most: the first in CORE's order.
+
+    Several ranks share the items, and each gets all decisions.
+    """
     items = chosen_items(task, limit)
-    rows = [rows_of(task, items, index, model) for index in range(len(items))]
-    flat = [row for of_item in rows for row in of_item]
-    scores = iter(score_rows(model, flat, batch_tokens, on_progress))
-    by_item = [[next(scores) for _ in of_item] for of_item in rows]
+    rows = [rows_of(task, items, index, model) for index in ranks.own(range(len(items)))]
+    by_item = ranks.gather_shares(score(model, rows, batch_tokens, on_progress))
     if task.kind == "language_modeling":
         decisions = tuple(int(likeliest) for ((_, likeliest),) in by_item)
         return CoreResult(task=task, decisions=decisions, right=tuple(map(bool, decisions)))
@@ -89,25 +94,32 @@ def evaluate_core_task(
     return CoreResult(task=task, decisions=decisions, right=right)
 
 
-def score_rows(
-    model: LanguageModel, rows: Sequence[Row], batch_tokens: int, on_progress: Progress = lambda done, total: None
-) -> list[tuple[float, bool]]:
-    """For each row the mean loss of what is scored, in nats, and whether all of it was the likeliest.
+def score(
+    model: LanguageModel,
+    items: Sequence[Sequence[Row]],
+    batch_tokens: int | None = None,
+    on_progress: Progress = lambda done, total: None,
+) -> list[list[Score]]:
+    """For each row of each item the mean loss of what is scored, in nats, and whether all of it was the likeliest.
 
-    Rows of like lengths are computed together.
+    What the rows of an item begin with is computed once, and items of like lengths are computed together.
     """
-    scores: dict[int, tuple[float, bool]] = {}
-    for batch in _batches(rows, batch_tokens):
-        scores |= zip(batch, _score(model, [rows[i] for i in batch]), strict=True)
-        on_progress(len(scores), len(rows))
-    return [scores[i] for i in range(len(rows))]
+    batch_tokens = batch_tokens or (BATCH_TOKENS if model.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS)
+    parts = items if model.branches else [[row] for rows in items for row in rows]
+    trees = [Tree(rows) for rows in parts]
+    scores: dict[int, list[Score]] = {}
+    for batch in _batches(trees, batch_tokens):
+        scores |= zip(batch, _score(model, [trees[i] for i in batch]), strict=True)
+        on_progress(len(scores), len(trees))
+    flat = iter(pair for i in range(len(trees)) for pair in scores[i])
+    return [[next(flat) for _ in rows] for rows in items]
 
 
-def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
-    """Numbers of rows, the longest first: if memory is short, that shows at once."""
+def _batches(trees: Sequence[Tree], batch_tokens: int) -> Iterator[list[int]]:
+    """Numbers of trees, the longest first: if memory is short, that shows at once."""
     batch: list[int] = []
-    for i in sorted(range(len(rows)), key=lambda i: -len(rows[i].ids)):
-        if batch and (len(batch) + 1) * len(rows[batch[0]].ids) > batch_tokens:
+    for i in sorted(range(len(trees)), key=lambda i: -len(trees[i])):
+        if batch and (len(batch) + 1) * len(trees[batch[0]]) > batch_tokens:
             yield batch
             batch = []
         batch.append(i)
@@ -115,14 +127,15 @@ def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _score(model: LanguageModel, rows: Sequence[Row]) -> list[tuple[float, bool]]:
-    longest = max(len(row.ids) for row in rows)
-    inputs_BT = torch.tensor([[*row.ids, *[0] * (longest - len(row.ids))] for row in rows])
-    counts = [len(row.ids) - row.start for row in rows]
-    rows_N = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(counts))
-    columns_N = torch.cat([torch.arange(row.start, len(row.ids)) for row in rows])
-    logits_NV = model.logits_at(inputs_BT, rows_N, columns_N - 1)
-    targets_N = inputs_BT[rows_N, columns_N].to(logits_NV.device)
-    losses: Sequence[Tensor] = F.cross_entropy(logits_NV, targets_N, reduction="none").cpu().split(counts)
-    hits: Sequence[Tensor] = (logits_NV.argmax(-1) == targets_N).cpu().split(counts)
-    return [(loss.mean().item(), bool(hit.all())) for loss, hit in zip(losses, hits, strict=True)]
+def _score(model: LanguageModel, trees: Sequence[Tree]) -> list[list[Score]]:
+    logits_NV = model.logits(Batch.of(trees))
+    targets = [id for tree in trees for row in tree.rows for id in row.scored]
+    targets_N = torch.tensor(targets, device=logits_NV.device)
+    losses = F.cross_entropy(logits_NV, targets_N, reduction="none").tolist()
+    hits = (logits_NV.argmax(-1) == targets_N).tolist()
+    tokens = iter(zip(losses, hits, strict=True))
+    return [[_mean([next(tokens) for _ in row.scored]) for row in tree.rows] for tree in trees]
+
+
+def _mean(tokens: Sequence[Score]) -> Score:
+    return sum(loss for loss, _ in tokens) / len(tokens), all(hit for _, hit in tokens)

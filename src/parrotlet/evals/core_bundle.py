@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,6 +18,8 @@ from typing import Any, Literal, cast
 import yaml
 
 from ..errors import UserError
+from ..files import cache_folder, written_aside
+from ..hub.pinned import CORE_BUNDLE, fetch_pinned
 
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
 
@@ -73,6 +76,16 @@ def read_bundle(folder: Path) -> tuple[list[CoreTask], list[CoreTask]]:
     if not there:
         raise UserError(f"{folder}: none of the {len(tasks)} task files is there; the first would be {tasks[0].path}")
     return there, [task for task in tasks if task not in there]
+
+
+def published_bundle() -> Path:
+    """The folder of the published bundle, downloaded and unpacked into the cache folder the first time."""
+    folder = cache_folder() / f"core-{CORE_BUNDLE.sha256[:16]}"
+    if not folder.exists():
+        archive = fetch_pinned(CORE_BUNDLE)
+        with written_aside(folder) as aside, zipfile.ZipFile(archive) as file:
+            file.extractall(aside)
+    return folder / "eval_bundle"
 
 
 def published_results(folder: Path, model: str = "openai-community-gpt2") -> dict[str, float]:

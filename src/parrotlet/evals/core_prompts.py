@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
+from .branches import Row, common_start
 from .core_bundle import CoreTask
 from .language_model import LanguageModel
 
 ORDER_SEED = 1337
 EXAMPLES_SEED = 1234
 """Plus the number of the item."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A text as tokens. What is scored is `ids[start:]`."""
-
-    ids: list[int]
-    start: int
 
 
 def chosen_items(task: CoreTask, limit: int | None) -> list[dict[str, Any]]:
@@ -45,11 +36,11 @@ def rows_of(task: CoreTask, items: Sequence[dict[str, Any]], index: int, model: 
     encoded = [[*model.prefix, *ids] for ids in model.encode(texts)]
     if task.kind == "language_modeling":
         without, whole = encoded
-        return [_fitted(whole, _common_start([without, whole]), model.context)]
+        return [_fitted(whole, common_start([without, whole]), model.context)]
     if task.kind == "schema":
-        common = _common_start([ids[::-1] for ids in encoded])
+        common = common_start([ids[::-1] for ids in encoded])
         return [_fitted(ids, len(ids) - common, model.context) for ids in encoded]
-    start = _common_start(encoded)
+    start = common_start(encoded)
     return [_fitted(ids, start, model.context) for ids in encoded]
 
 
@@ -66,11 +57,6 @@ def _texts(task: CoreTask, item: dict[str, Any]) -> list[str]:
 def _solved(task: CoreTask, item: dict[str, Any]) -> str:
     texts = _texts(task, item)
     return texts[1] if task.kind == "language_modeling" else texts[item["gold"]]
-
-
-def _common_start(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows begin with."""
-    return sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, zip(*rows, strict=False)))
 
 
 def _fitted(ids: list[int], start: int, context: int) -> Row:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import comb
 from statistics import mean
@@ -15,9 +14,7 @@ from ..model import GPT
 from ..tasks import Task
 from ..tokenizer import Tokenizer
 from .chat_tasks import chosen_items, question
-
-JUDGES = 2
-"""Answers that are judged at a time; a judge may run programs."""
+from .judging import judge_all
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -62,8 +59,7 @@ def sample_task(
     engine = Engine(model, tokenizer, rows=rows)
     answers = engine.generate([prompts[i] for i in asked], each, on_progress=on_progress)
     correct = [0] * len(items)
-    with ThreadPoolExecutor(JUDGES) as pool:
-        texts: Sequence[str] = [answer.text for answer in answers]
-        for i, right in zip(asked, pool.map(task.judge, [items[i] for i in asked], texts), strict=True):
-            correct[i] += right
+    judged = judge_all(task, [items[i] for i in asked], [answer.text for answer in answers], on_progress)
+    for i, right in zip(asked, judged, strict=True):
+        correct[i] += right
     return Sampled(samples=samples, correct=tuple(correct))

@@ -1,6 +1,7 @@
 """Models that go anywhere: the files from which Hugging Face's libraries load a stage."""
 
 from .export import export_stage
+from .importing import Imported
 from .tokenizer_files import chat_template
 
-__all__ = ["chat_template", "export_stage"]
+__all__ = ["Imported", "chat_template", "export_stage"]

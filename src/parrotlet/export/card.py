@@ -23,9 +23,9 @@ tags:
 A language model of {parameters:,} parameters, trained with Parrotlet {version} (recipe `{recipe}`, stage {stage},
 step {step:,} of {steps:,}): {phrase}.
 
-| depth | width | heads | key/value heads | positions | vocabulary | token shift |
+| depth | width | heads | key/value heads | positions | vocabulary | short conv |
 |---|---|---|---|---|---|---|
-| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {shift} |
+| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} |
 """
 
 _USE = """
@@ -46,11 +46,11 @@ Where the model calls its calculator it writes `<|python_start|>`, an expression
 stops: write the result after it, between `<|output_start|>` and `<|output_end|>`, and go on. As a message, the
 assistant's content is then a list of parts of the types `text`, `python` and `python_output`.
 """
-_TEXT = """inputs = tokenizer("<|bos|>In the morning", return_tensors="pt")
+_TEXT = """inputs = tokenizer("In the morning", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=64)[0]))
 ```
 
-This stage has read texts, no conversations; every text began with `<|bos|>`.
+This stage has read texts, no conversations; every text began with `<|bos|>`, which the tokenizer puts there.
 """
 
 
@@ -65,13 +65,13 @@ def model_card(run: Run, stage: StageName, state: dict[str, Any], config: ModelC
         phrase=STAGES[stage].phrase,
         step=state["step"],
         steps=state["steps"],
-        shift="yes" if config.token_shift else "no",
+        conv="yes" if config.short_conv else "no",
         **{
             name: getattr(config, name)
             for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size")
         },
     )
-    use = _USE.format(trust=", trust_remote_code=True" if config.token_shift else "")
+    use = _USE.format(trust=", trust_remote_code=True" if config.short_conv else "")
     chats = STAGES[stage].reads == "conversations"
     return header + use + (_CHAT if chats else _TEXT) + _training(run, stage, state) + _results(run, stage, state)
 

@@ -1,4 +1,5 @@
-"""NanoChat with a token shift: each token's embedding gets a learned share of that of the token before it.
+"""NanoChat with short convolutions: each token gets learned shares of the three before it, after the embedding and
+before every MLP.
 
 This file travels with exported models; `transformers` loads it with `trust_remote_code=True`. It is Parrotlet's
 only custom code there: everything else is `transformers`' own NanoChat.
@@ -13,8 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.models.nanochat.configuration_nanochat import NanoChatConfig
-from transformers.models.nanochat.modeling_nanochat import NanoChatForCausalLM, NanoChatModel
+from transformers.models.nanochat.modeling_nanochat import (
+    NanoChatDecoderLayer,
+    NanoChatForCausalLM,
+    NanoChatMLP,
+    NanoChatModel,
+)
+
+REACH = 3
+"""How many tokens back a short convolution looks."""
 
 
 class ParrotletConfig(NanoChatConfig):
@@ -23,26 +33,71 @@ class ParrotletConfig(NanoChatConfig):
     model_type = "parrotlet"
 
 
-class TokenShift(nn.Module):
-    """A share of the embedding before, one a channel."""
+class ShortConv(nn.Module):
+    """Shares of the tokens before, one a channel. What it was given so far lies in layer `place` of a cache."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, place: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.full((width,), 0.5))
+        self.weight = nn.Parameter(torch.zeros(REACH, width))
+        self.place = place
 
-    def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        """The embeddings (B, T, C), each with its share of the one before."""
-        return x + self.weight * before
+    def forward(self, x: Tensor, there: Tensor, cache: Any = None) -> Tensor:
+        """`x` (B, T, C) with the shares of what stands before, where `there` (B or 1, T, REACH) says that it does."""
+        seen = x if cache is None else self._remember(x, cache)
+        first = seen.shape[1] - x.shape[1]
+        padded = nn.functional.pad(seen, (0, 0, REACH, 0))
+        for back in range(1, REACH + 1):
+            start = REACH + first - back
+            before = padded[:, start : start + x.shape[1]].where(there[:, :, back - 1, None], 0)
+            x = x + self.weight[back - 1] * before
+        return x
+
+    def _remember(self, x: Tensor, cache: Any) -> Tensor:
+        """Everything given so far, (B, S, C). As keys without values, so that a cache can be cut and reordered."""
+        while len(cache.layers) <= self.place:
+            cache.layers.append(DynamicLayer())
+        seen, _ = cache.layers[self.place].update(x[:, None], x[:, None, :, :0])
+        return seen[:, 0]
+
+
+class ParrotletMLP(NanoChatMLP):
+    """NanoChat's, after a short convolution."""
+
+    def __init__(self, config: ParrotletConfig, place: int) -> None:
+        super().__init__(config)
+        self.conv = ShortConv(config.hidden_size, place)
+
+    def forward(self, hidden_states: Tensor, there: Tensor, cache: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """(B, T, C) → (B, T, C)."""
+        return super().forward(self.conv(hidden_states, there, cache))
+
+
+class ParrotletLayer(NanoChatDecoderLayer):
+    """NanoChat's, with the other MLP."""
+
+    def __init__(self, config: ParrotletConfig, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.mlp = ParrotletMLP(config, place=config.num_hidden_layers + 1 + layer_idx)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, hidden_states: Tensor, *, there: Tensor, past_key_values: Any = None, **kwargs: Any
+    ) -> Tensor:
+        """As NanoChat's."""
+        attended, _ = self.self_attn(self.input_layernorm(hidden_states), past_key_values=past_key_values, **kwargs)
+        hidden_states = hidden_states + attended
+        normed = self.post_attention_layernorm(hidden_states)
+        return hidden_states + self.mlp(normed, there, past_key_values)
 
 
 class ParrotletModel(NanoChatModel):
-    """Embeds, shifts, and leaves the rest to NanoChat."""
+    """Embeds, convolves, and goes through its layers as NanoChat does."""
 
     config_class = ParrotletConfig
 
     def __init__(self, config: ParrotletConfig) -> None:
         super().__init__(config)
-        self.token_shift = TokenShift(config.hidden_size)
+        self.embedding_conv = ShortConv(config.hidden_size, place=config.num_hidden_layers)
+        self.layers = nn.ModuleList(ParrotletLayer(config, i) for i in range(config.num_hidden_layers))
         self.post_init()
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -53,22 +108,20 @@ class ParrotletModel(NanoChatModel):
         past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        previous_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As NanoChat's. `previous_ids` (B, 1): the tokens before `input_ids`, where a cache holds what came before."""
+        """As NanoChat's."""
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
-        before = torch.zeros_like(x[:, :1]) if previous_ids is None else self.embed_tokens(previous_ids)
-        if previous_ids is None and past_key_values is not None and past_key_values.get_seq_length() > 0:
-            raise ValueError("with a cache this model needs previous_ids, the token before input_ids; generate() knows")
-        before = torch.cat((before, x[:, :-1]), dim=1)
-        first = _first_of_a_text(x, attention_mask, position_ids)
+        if past_key_values is None and (self.config.use_cache if use_cache is None else use_cache):
+            past_key_values = DynamicCache(config=self.config)
+        there = _there_before(x, attention_mask, position_ids, past_key_values)
         return super().forward(
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
-            inputs_embeds=self.token_shift(x, before.masked_fill(first[:, :, None], 0)),
+            inputs_embeds=self.embedding_conv(x, there, past_key_values),
             use_cache=use_cache,
+            there=there,
             **kwargs,
         )
 
@@ -83,21 +136,15 @@ class ParrotletForCausalLM(NanoChatForCausalLM):
         self.model = ParrotletModel(config)
         self.post_init()
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What NanoChat prepares, and the token before those that are fed."""
-        inputs = super().prepare_inputs_for_generation(input_ids, *args, **kwargs)
-        fed = inputs.get("input_ids")
-        if fed is not None and fed.shape[1] < input_ids.shape[1]:
-            inputs["previous_ids"] = input_ids[:, -fed.shape[1] - 1 : -fed.shape[1]]
-        return inputs
 
-
-def _first_of_a_text(x: Tensor, attention_mask: Any, position_ids: Tensor | None) -> Tensor:
-    """Which tokens have none before them, (B, T): those in position 0, and those that follow padding."""
-    first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+def _there_before(x: Tensor, attention_mask: Any, position_ids: Tensor | None, cache: Any) -> Tensor:
+    """Whether a token of the same text stands 1, 2, … REACH before each, (B or 1, T, REACH)."""
+    start = 0 if cache is None else cache.get_seq_length()
+    back = torch.arange(1, REACH + 1, device=x.device)
+    place = torch.arange(start, start + x.shape[1], device=x.device)[:, None] - back
+    there = (place >= 0)[None]
     if position_ids is not None:
-        first = first | (position_ids == 0)
+        there = there & (position_ids[:, :, None] >= back)
     if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2:
-        before = nn.functional.pad(attention_mask, (1, -1))[:, -x.shape[1] :]
-        first = first | (before == 0)
-    return first
+        there = there & (attention_mask[:, place.clamp(min=0)] != 0)
+    return there

@@ -11,6 +11,9 @@ import json
 from importlib import resources
 from typing import Any
 
+import tokenizers
+
+BOS = "<|bos|>"
 UNMARK = {"type": "Replace", "pattern": {"Regex": "(?<=<)\ufdd0"}, "content": ""}
 """The mark is a noncharacter: Unicode keeps it for such use inside programs, and no text that is exchanged holds it."""
 
@@ -21,10 +24,25 @@ def chat_template() -> str:
 
 
 def tokenizer_json(content: str) -> str:
-    """Our `tokenizer.json` with the step that removes marks."""
+    """Our `tokenizer.json` with the step that removes marks, and one that lets plain texts begin with `<|bos|>`."""
     tree = json.loads(content)
-    tree["normalizer"] = UNMARK
+    bos = next(token["id"] for token in tree["added_tokens"] if token["content"] == BOS)
+    tree["normalizer"], tree["post_processor"] = UNMARK, _begins_with(bos)
     return json.dumps(tree, ensure_ascii=False, indent=1)
+
+
+def own_tokenizer_json(content: str) -> str:
+    """The other way round: what `tokenizer_json` was made from."""
+    tree = json.loads(content) | dict.fromkeys(("normalizer", "post_processor", "padding", "truncation"))
+    return tokenizers.Tokenizer.from_str(json.dumps(tree)).to_str(pretty=True)
+
+
+def _begins_with(bos: int) -> dict[str, Any]:
+    first: dict[str, Any] = {"SpecialToken": {"id": BOS, "type_id": 0}}
+    texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    known = {BOS: {"id": BOS, "ids": [bos], "tokens": [BOS]}}
+    single, pair = [first, texts[0]], [first, *texts]
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": known}
 
 
 def tokenizer_config(sequence_len: int, eos: str) -> dict[str, Any]:
@@ -32,7 +50,7 @@ def tokenizer_config(sequence_len: int, eos: str) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": sequence_len,
-        "bos_token": "<|bos|>",
+        "bos_token": BOS,
         "eos_token": eos,
         "pad_token": "<|assistant_end|>",
         "clean_up_tokenization_spaces": False,

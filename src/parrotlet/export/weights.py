@@ -1,6 +1,6 @@
 """Weights and configuration, in the names of `transformers`.
 
-A plain model is what `transformers` calls NanoChat and loads without custom code. One with a token shift takes
+A plain model is what `transformers` calls NanoChat and loads without custom code. One with short convolutions takes
 `modeling_parrotlet.py` along, which adds just that.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..errors import UserError
 from ..model import ModelConfig
 
 NAMES = {
@@ -22,7 +23,8 @@ NAMES = {
     "attention.out": "self_attn.o_proj",
     "mlp.up": "mlp.fc1",
     "mlp.down": "mlp.fc2",
-    "token_shift": "model.token_shift",
+    "mlp.conv": "mlp.conv",
+    "embedding_conv": "model.embedding_conv",
 }
 MODELING_FILE = "modeling_parrotlet.py"
 
@@ -66,7 +68,42 @@ def their_config(config: ModelConfig, *, bos: int, eos: int) -> dict[str, Any]:
         "eos_token_id": eos,
         "pad_token_id": None,
     }
-    return values | _CUSTOM if config.token_shift else values
+    return values | _CUSTOM if config.short_conv else values
+
+
+SHAPE = {
+    "depth": "num_hidden_layers",
+    "vocab_size": "vocab_size",
+    "sequence_len": "max_position_embeddings",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "softcap": "final_logit_softcapping",
+    "norm_eps": "rms_norm_eps",
+}
+IRRELEVANT = {"architectures", "dtype", "auto_map", "bos_token_id", "eos_token_id", "pad_token_id"}
+"""What does not change how the model is computed, or follows from the rest."""
+
+
+def our_config(theirs: Mapping[str, Any], where: str) -> ModelConfig:
+    """The other way round. Raises `UserError` for a model that is computed in another way than ours."""
+    kinds = {"nanochat": False, "parrotlet": True}
+    kind = theirs.get("model_type")
+    if kind not in kinds:
+        raise UserError(f"{where}: model_type is {kind!r}; Parrotlet imports {' and '.join(kinds)}")
+    for name in SHAPE.values():
+        if not isinstance(theirs.get(name), int | float):
+            raise UserError(f"{where}: {name} is {theirs.get(name)!r}; Parrotlet needs a number there")
+    try:
+        values = {ours: theirs[name] for ours, name in SHAPE.items()}
+        values["rope_theta"] = float(theirs["rope_parameters"]["rope_theta"])
+        config = ModelConfig.from_dict(values | {"short_conv": kinds[kind]})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}; Parrotlet needs what `parrotlet export` writes") from None
+    for name, value in their_config(config, bos=0, eos=0).items():
+        if name not in IRRELEVANT and theirs.get(name, value) != value:
+            raise UserError(f"{where}: {name} is {theirs[name]!r}; Parrotlet computes only {value!r}")
+    return config
 
 
 _MODULE = MODELING_FILE.removesuffix(".py")

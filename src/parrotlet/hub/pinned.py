@@ -1,4 +1,4 @@
-"""The few files that are not on the Hub: each known by its SHA-256, each with a second place to get it from."""
+"""The few files that are not on the Hub: each known by its SHA-256, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class PinnedFile:
 
     name: str
     sha256: str
-    bytes: int
+    bytes: int | None
+    """None: not known; then a download that broke off begins anew."""
     urls: tuple[str, ...]
     """Where to get it, the first choice first."""
 
@@ -33,6 +34,13 @@ WORD_LISTS = {
     ),
 }
 """370,105 English words in small letters (dwyl/english-words, Unlicense)."""
+CORE_BUNDLE = PinnedFile(
+    name="eval_bundle.zip",
+    sha256="90a7c19e28ee7a52b4f6e1f87658deb9fde7f63deba2379045bdb1fe9ea5d200",
+    bytes=None,
+    urls=("https://karpathy-public.s3.us-west-2.amazonaws.com/eval_bundle.zip",),
+)
+"""The evaluation bundle of CORE, by the SHA-256 that several projects have recorded of it."""
 
 
 def fetch_pinned(file: PinnedFile) -> Path:
@@ -64,9 +72,9 @@ def _download(url: str, file: PinnedFile, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with part.open("ab") as out:
+    with part.open("wb" if file.bytes is None else "ab") as out:
         done = out.tell()
-        if done < file.bytes:
+        if file.bytes is None or done < file.bytes:
             http_get(url, out, resume_size=done, expected_size=file.bytes, displayed_filename=file.name)
     if (found := sha256(part)) != file.sha256:
         part.unlink()

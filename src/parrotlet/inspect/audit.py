@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..errors import UserError
-from ..stages import STAGES, Stage
+from ..stages import STAGES
 from .audit_rows import audit_rows
-from .audit_texts import audit_conversations, audit_documents
+from .audit_texts import audit_texts
 from .findings import Finding
 from .material import Material
 
@@ -13,19 +13,15 @@ from .material import Material
 def audit(material: Material, *, full: bool = False) -> list[Finding]:
     """Look at a sample of every stage's data and batches, or at all of them.
 
-    Malformed conversations can't become rows: a stage that has some is looked at no further.
+    What is malformed can't become rows: a stage that has some is looked at no further, and without documents there is
+    no tokenizer, so no stage has rows.
     """
-    return [finding for stage in STAGES.values() for finding in _audit_stage(material, stage, full)]
-
-
-def _audit_stage(material: Material, stage: Stage, full: bool) -> list[Finding]:
-    if stage.reads == "documents":
-        found = audit_documents(material.recipe, full=full)
-        return found or audit_rows(material, stage, full=full)
-    found = audit_conversations(material.recipe, stage, full=full)
-    if any(finding.kind == "malformed conversation" for finding in found):
-        return found
-    return found + audit_rows(material, stage, full=full)
+    found = {stage: audit_texts(material.sources, stage, full=full) for stage in STAGES.values()}
+    unread = {stage for stage, findings in found.items() if any(f.kind.startswith("malformed") for f in findings)}
+    for stage, findings in found.items():
+        if not unread & {stage, STAGES["base"]}:
+            findings += audit_rows(material, stage, full=full)
+    return [finding for findings in found.values() for finding in findings]
 
 
 def complaint(findings: list[Finding]) -> UserError:

@@ -10,13 +10,12 @@ import numpy as np
 
 from ..chat import Conversation
 from ..data import Documents, TextSource
-from ..errors import UserError
-from ..recipe import Recipe
+from ..errors import MOST_BAD_ROWS, BadRows, UserError
 from ..stages import STAGES, Stage
 from ..tasks import Task, TaskMixture
 from ..tokenizer.stored import SPECIAL_TOKENS
 from ..train import Sources
-from .findings import Finding, Places
+from .findings import Finding, Kind, Places
 
 ITEMS = 20_000
 """Conversations of a stage that a sample looks at: the first of the shuffled mixture."""
@@ -37,9 +36,25 @@ BAD_CHARACTERS = re.compile(
 )
 
 
-def audit_conversations(recipe: Recipe, stage: Stage, *, full: bool) -> list[Finding]:
-    """Look at the conversations of a stage, and at what is held out from it."""
-    sources, settings = Sources(recipe), recipe.stage(stage.name)
+ROWS_NAMED = 20
+"""Rows that can't be read which a finding names, each with what is wrong."""
+
+
+def audit_texts(sources: Sources, stage: Stage, *, full: bool) -> list[Finding]:
+    """Look at the documents or conversations of a stage, and at what is held out from it."""
+    try:
+        return _documents(sources, full) if stage.reads == "documents" else _conversations(sources, stage, full)
+    except BadRows as first:
+        files = sources.bad_files(stage) or [first]
+        messages = [message for file in files for message in file.messages.values()]
+        kind: Kind = "malformed document" if stage.reads == "documents" else "malformed conversation"
+        more = " or more" * any(len(file.messages) == MOST_BAD_ROWS for file in files)
+        what = f"rows that can't be read: {len(messages):,}{more}"
+        return [Finding(stage.name, kind, what, messages[:ROWS_NAMED], len(messages))]
+
+
+def _conversations(sources: Sources, stage: Stage, full: bool) -> list[Finding]:
+    recipe, settings = sources.recipe, sources.recipe.stage(stage.name)
     mixture = sources.mixture(settings.train)
     held_out = [sources.task(s) for s in dict.fromkeys((*settings.validation, *settings.tasks, *recipe.eval.tasks))]
     audit = _ConversationAudit(mixture)
@@ -111,10 +126,9 @@ def _digest(conversation: Conversation, prompt: bool = False) -> bytes:
     return hashlib.blake2b(repr(said).encode(), digest_size=16).digest()
 
 
-def audit_documents(recipe: Recipe, *, full: bool) -> list[Finding]:
-    """Look at the documents of base training, and whether validation documents are among them."""
-    name = STAGES["base"].name
-    sources, places, trained = Sources(recipe), Places(), set()
+def _documents(sources: Sources, full: bool) -> list[Finding]:
+    """What is wrong with the documents of base training, and whether validation documents are among them."""
+    name, places, trained = STAGES["base"].name, Places(), set()
     for documents, index, text in _looked_at(sources.training_texts, full):
         if len(BAD_CHARACTERS.findall(text)) > BAD_CHARACTERS_BOUND * len(text):
             places.add(documents.where(index))

@@ -47,6 +47,11 @@ class StageLedger:
         return sum(entry.planned for entry in self.entries)
 
     @property
+    def planned_supervised(self) -> int:
+        """Of them, those that are trained to be produced."""
+        return sum(entry.planned_supervised for entry in self.entries)
+
+    @property
     def trained(self) -> Counts:
         """All sources together."""
         return sum((entry.trained for entry in self.entries), NOTHING)

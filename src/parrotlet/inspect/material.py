@@ -55,8 +55,8 @@ class Material:
         Raises `UserError` if there is no such step, or if it is not the one that the run was trained on, by its
         hash in the metrics: the data have changed.
         """
-        steps = self.order(stage).steps
-        if steps is not None and step >= steps:
+        steps = self.steps(stage)
+        if step >= steps:
             raise UserError(f"{stage.name} has {steps} steps, 0 to {steps - 1}; there is no step {step}")
         batch = next(self.batches(stage, step))
         self._check_trained(stage, step, batch)

@@ -11,7 +11,7 @@ import tokenizers
 
 from ..chat import Conversation
 from ..errors import UserError
-from ..tokenizer import Tokenizer
+from ..tokenizer import PUBLISHED_PATTERNS, Tokenizer, load_rank_file
 from ..tokenizer.stored import byte_alphabet
 
 Split = Callable[[str], list[tuple[int, str]]]
@@ -58,6 +58,20 @@ def any_splitter(path: Path) -> Splitter:
         return [(id, _of_bytes(token) if by_bytes else text[a:b]) for id, token, (a, b) in found]
 
     return Splitter(str(path), other.get_vocab_size(), split)
+
+
+def rank_splitter(path: Path) -> Splitter:
+    """A `.tiktoken` file of one of the published vocabularies; raises `UserError` if it is none."""
+    if path.stem not in PUBLISHED_PATTERNS:
+        known = ", ".join(f"{name}.tiktoken" for name in PUBLISHED_PATTERNS)
+        raise UserError(f"{path}: a rank file does not say where it splits words; by name, that is known of {known}")
+    other = load_rank_file(path, PUBLISHED_PATTERNS[path.stem], path.stem)
+
+    def split(text: str) -> list[tuple[int, str]]:
+        ids = other.encode_ordinary(text)
+        return [(id, other.decode_single_token_bytes(id).decode(errors="backslashreplace")) for id in ids]
+
+    return Splitter(str(path), other.n_vocab, split)
 
 
 def _of_bytes(token: str) -> str:

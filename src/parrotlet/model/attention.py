@@ -17,15 +17,20 @@ Mask = Tensor | BlockMask | None
 """What is added to the scores, (B, 1, T, S); blocks of positions to leave out (CUDA); None: causal."""
 
 
+TRUNK = -2
+"""The segment that all others of a row attend to: the beginning that several texts share."""
+
+
 def segment_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor | BlockMask:
-    """Position i attends to the positions j ≤ i of its own segment. Built once a forward pass.
+    """Position i attends to the positions j ≤ i of its own segment and of `TRUNK`. Built once a forward pass.
 
     Padding is a segment too (-1): it attends to itself, so that no row of the softmax is empty.
     """
     if segments_BT.is_cuda:
         return _block_mask(segments_BT)
-    same_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
-    return additive_mask(same_BTT.tril_()[:, None], dtype)
+    seen_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
+    seen_BTT |= (segments_BT == TRUNK)[:, None, :]
+    return additive_mask(seen_BTT.tril_()[:, None], dtype)
 
 
 def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
@@ -44,11 +49,11 @@ def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask) -> Tensor
 
 
 def _block_mask(segments_BT: Tensor) -> BlockMask:
-    def same_segment(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return (segments_BT[b, i] == segments_BT[b, j]) & (j <= i)
+    def seen(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return ((segments_BT[b, i] == segments_BT[b, j]) | (segments_BT[b, j] == TRUNK)) & (j <= i)
 
     B, T = segments_BT.shape
-    return create_block_mask(same_segment, B, None, T, T, device=str(segments_BT.device))
+    return create_block_mask(seen, B, None, T, T, device=str(segments_BT.device))
 
 
 @cache

@@ -39,8 +39,9 @@ class ModelConfig:
     """Logits are capped smoothly at ± this."""
     norm_eps: float = 1e-6
     """Added to the mean square inside every norm."""
-    token_shift: bool = False
-    """Add to each token's embedding a learned share, one a channel, of that of the token before it."""
+    short_conv: bool = False
+    """Add to each token learned shares, one a channel, of the three before it: after the embedding and before every
+    MLP."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -98,8 +99,8 @@ class ModelConfig:
     @property
     def num_parameters(self) -> int:
         """Parameters, embedding and head included."""
-        shift = self.width if self.token_shift else 0
-        return self.vocab_size * self.width + shift + self._multiplying_parameters
+        convolutions = 3 * self.width * (1 + self.depth) if self.short_conv else 0
+        return self.vocab_size * self.width + convolutions + self._multiplying_parameters
 
     @property
     def flops_per_token(self) -> int:

@@ -2,14 +2,14 @@
 
     B rows, T positions, C width, H heads, K key/value heads, D head width, F hidden units, V vocabulary
 
-token embedding (→ token shift) → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head →
-soft cap.
+token embedding → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head → soft cap.
 Rotary positions, then normed queries and keys; no biases; norms without parameters; untied embedding and head.
+With `short_conv`, a short convolution follows the embedding, and the norm before every MLP.
 
 Parameters, all float32, used in the compute dtype:
 
     embedding.weight                                       (V, C)
-    token_shift.weight, if the configuration asks for it   (C,)
+    embedding_conv.weight, blocks.I.mlp.conv.weight        (3, C) each, if the configuration asks for them
     blocks.I.attention.q.weight, .out.weight               (C, C)
     blocks.I.attention.k.weight, .v.weight                 (K·D, C)
     blocks.I.mlp.up.weight, blocks.I.mlp.down.weight       (F, C), (C, F)
@@ -29,8 +29,10 @@ from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 HEAD_STD = 0.001
 """Small, so that a new model is unsure of every token; not zero, so that its guesses differ."""
 
-SHIFT_START = 0.5
-"""Share of the token before, in every channel of a new model."""
+CONV_REACH = 3
+"""How many tokens back a short convolution looks."""
+CONV_SHARES = {"embedding_conv.weight": (0.5, 0.0, 0.0), "mlp.conv.weight": (0.1, 0.1, 0.1)}
+"""Shares of the tokens before, the nearest first, in every channel of a new model."""
 
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of every position's angles, (B or 1, T, 1, D/2) each."""
@@ -46,7 +48,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.token_shift = TokenShift(config.width) if config.token_shift else None
+        self.embedding_conv = ShortConv(config.width) if config.short_conv else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
 
@@ -72,12 +74,13 @@ class GPT(nn.Module):
 
         Embedding: N(0, 1). Matrices: normal, std = min(1, √(fan_out / fan_in)) / √fan_in (Yang et al. 2023,
         "A spectral condition for feature learning"). What writes to the residual stream: 0, so that every
-        block begins as the identity. Head: see `HEAD_STD`. Token shift: `SHIFT_START`.
+        block begins as the identity. Head: see `HEAD_STD`. Short convolutions: `CONV_SHARES`.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
-            if name == "token_shift.weight":
-                parameter.fill_(SHIFT_START)
+            shares = next((shares for end, shares in CONV_SHARES.items() if name.endswith(end)), None)
+            if shares:
+                parameter.copy_(torch.tensor(shares)[:, None])
                 continue
             std = _initial_std(name, parameter.shape)
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
@@ -87,23 +90,25 @@ class GPT(nn.Module):
         inputs_BT: Tensor,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
+        before_BTR: Tensor | None = None,
     ) -> Tensor:
         """Hidden states after the final norm, (B, T, C), in the compute dtype.
 
         `positions_BT`: default 0 … T - 1 in every row. `segments_BT`: attention stays within the same
-        number; default: within the row. (Generation keeps keys and values: `engine/decoder.py`.)
+        number and `TRUNK`; default: within the row. `before_BTR`: the columns in which the R = `CONV_REACH` tokens
+        before each stand, where they are not those to its left. (Generation keeps keys and values:
+        `engine/`.)
         """
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
         rope = self._rope(positions_BT)
         mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
         x_BTC = self.embedding(inputs_BT)
-        if self.token_shift is not None:
-            before_BTC = F.pad(x_BTC, (0, 0, 1, -1)).masked_fill((positions_BT == 0)[:, :, None], 0)
-            x_BTC = self.token_shift(x_BTC, before_BTC)
+        if self.embedding_conv is not None:
+            x_BTC = self.embedding_conv(x_BTC, positions_BT, before_BTR)
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
         for block in self.blocks:
-            x_BTC = block(x_BTC, rope, mask)
+            x_BTC = block(x_BTC, positions_BT, rope, mask, before_BTR)
         return norm(x_BTC, self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -148,20 +153,36 @@ class GPT(nn.Module):
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
 
-class TokenShift(nn.Module):
-    """Lets a token know the one before it, without a head of attention for it (cf. Peng et al. 2023, RWKV).
+class ShortConv(nn.Module):
+    """Adds to each token learned shares, one a channel, of the three before it: a causal depthwise convolution.
 
     To find what followed an earlier occurrence of something, as a choice's letter follows the choice, a model
-    needs a head that looks one token back and another that matches. The first comes for nothing here.
+    needs a head that looks back a token or two, and another that matches. The first comes for nothing here.
+    (Cf. Allen-Zhu 2025, "Physics of Language Models: Part 4.1", where they are called canon layers.)
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
+        self.weight = nn.Parameter(torch.empty(CONV_REACH, width))
 
-    def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        """The embeddings (…, C), each with its share of the one before."""
-        return x + self.weight * before
+    def forward(self, x_BTC: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
+        """`x_BTC` with the shares of what stands before. What has position 0 has nothing before it.
+
+        `before_BTR`: see `GPT.forward`.
+        """
+        weight = self.weight.to(x_BTC.dtype)
+        for back, before_BTC in enumerate(_tokens_before(x_BTC, before_BTR), start=1):
+            there_BT1 = (positions_BT >= back)[:, :, None]
+            x_BTC = x_BTC + weight[back - 1] * before_BTC.where(there_BT1, 0)
+        return x_BTC
+
+
+def _tokens_before(x_BTC: Tensor, before_BTR: Tensor | None) -> list[Tensor]:
+    """What stands one, two, … before each token, (B, T, C) each."""
+    if before_BTR is not None:
+        return [x_BTC.take_along_dim(columns_BT[:, :, None], 1) for columns_BT in before_BTR.unbind(-1)]
+    padded = F.pad(x_BTC, (0, 0, CONV_REACH, 0))
+    return [padded[:, CONV_REACH - back : -back] for back in range(1, CONV_REACH + 1)]
 
 
 class Block(nn.Module):
@@ -173,10 +194,12 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask) -> Tensor:
+    def forward(
+        self, x_BTC: Tensor, positions_BT: Tensor, rope: Rope, mask: Mask, before_BTR: Tensor | None = None
+    ) -> Tensor:
         """The residual stream after this block."""
         x_BTC = x_BTC + self.attention(norm(x_BTC, self.eps), rope, mask)
-        return x_BTC + self.mlp(norm(x_BTC, self.eps))
+        return x_BTC + self.mlp(norm(x_BTC, self.eps), positions_BT, before_BTR)
 
 
 class Attention(nn.Module):
@@ -205,11 +228,14 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.conv = ShortConv(config.width) if config.short_conv else None
         self.up = Linear(config.width, config.mlp_width)
         self.down = Linear(config.mlp_width, config.width)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
+    def forward(self, x_BTC: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
         """What the perceptron adds to the residual stream, (B, T, C)."""
+        if self.conv is not None:
+            x_BTC = self.conv(x_BTC, positions_BT, before_BTR)
         return self.down(F.relu(self.up(x_BTC)).square())
 
 

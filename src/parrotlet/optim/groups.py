@@ -32,8 +32,8 @@ class OptimSettings:
     """AdamW: the embedding; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
-    token_shift_lr: float = 0.02
-    """AdamW: the token shift, if the model has one."""
+    conv_lr: float = 0.01
+    """AdamW: the short convolutions, if the model has them."""
     momentum_start: float = 0.85
     """Muon's momentum at the first step."""
     momentum_end: float = 0.95
@@ -57,20 +57,21 @@ class OptimSettings:
 
 
 class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for embedding and head, as one."""
+    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, as one."""
 
     def __init__(self, model: GPT, settings: OptimSettings) -> None:
         self.settings = settings
         self._parameters = dict(model.named_parameters())
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
+        convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
+        matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
         muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
-        self._muon = muon(model.blocks.parameters(), lr=settings.matrix_lr, weight_decay=settings.weight_decay)
-        shift = [] if model.token_shift is None else [model.token_shift.weight]
+        self._muon = muon(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay)
         self._adamw = torch.optim.AdamW(
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},
                 {"params": [model.head.weight], "lr": settings.head_lr * adjusted},
-                *({"params": [weight], "lr": settings.token_shift_lr} for weight in shift),
+                *([{"params": convolutions, "lr": settings.conv_lr}] if convolutions else []),
             ],
             betas=settings.betas,
             eps=settings.eps,

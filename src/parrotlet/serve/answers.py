@@ -7,25 +7,30 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+from ..chat import Conversation
 from ..engine import Event, Sampling
 from ..engine.engine import Prompt
 from .errors import Refusal
 from .metrics import Metrics
 from .models import Served
 
+Asked = str | list[int] | Conversation
+"""A text is put after `<|bos|>`; token ids are taken as they are."""
+
 
 class Answers:
     """Opens a ticket for each of `prompts`; raises `Refusal` if the queue is full. `close` when nobody listens any
     more, however that came about."""
 
-    def __init__(self, served: Served, metrics: Metrics, prompts: Sequence[Prompt], sampling: Sampling) -> None:
-        self.served, self.prompts = served, prompts
-        self._metrics, self._sampling = metrics, sampling
-        self._tickets = served.worker.open(len(prompts))
+    def __init__(self, served: Served, metrics: Metrics, prompts: Sequence[Asked], sampling: Sampling) -> None:
+        self.served, self.count = served, len(prompts)
+        self._metrics, self._prompts, self._sampling = metrics, prompts, sampling
+        self._tickets = served.worker.open(self.count)
         self._begun = time.monotonic()
 
     async def submit(self, *, tools: bool, slide: bool) -> None:
-        """Ask the engine, beside the event loop. Each answer has its own seed. Raises `UserError` for a long prompt."""
+        """Ask the engine, beside the event loop. Each answer has its own seed. Raises `UserError` for a long prompt,
+        and `Refusal` for a token that there is not."""
         await asyncio.to_thread(self._submit, tools, slide)
 
     async def events(self) -> AsyncGenerator[tuple[int, Event]]:
@@ -51,6 +56,17 @@ class Answers:
             self.served.worker.close(ticket)
 
     def _submit(self, tools: bool, slide: bool) -> None:
-        for ticket, prompt in zip(self._tickets, self.prompts, strict=True):
+        prompts = [self._encoded(asked) for asked in self._prompts]
+        for ticket, prompt in zip(self._tickets, prompts, strict=True):
             sampling = replace(self._sampling, seed=self._sampling.seed + ticket.index)
             self.served.worker.submit(ticket, prompt, sampling, tools=tools, slide=slide)
+
+    def _encoded(self, asked: Asked) -> Prompt:
+        tokenizer = self.served.tokenizer
+        if isinstance(asked, str):
+            return [tokenizer.bos, *tokenizer.encode(asked)]
+        if isinstance(asked, list) and (unknown := max(asked)) >= tokenizer.vocab_size:
+            raise Refusal(
+                400, f"prompt: there is no token {unknown}; the vocabulary has {tokenizer.vocab_size}", param="prompt"
+            )
+        return asked

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
-from ..chat import Conversation, render_prompt
 from ..engine import Completion, Event
 from ..tokenizer import Tokenizer
-from .models import Served
-from .protocol import ChatRequest, CompletionRequest
-from .token_facts import TokenFact, token_facts
 
 Json = dict[str, Any]
 
@@ -21,13 +16,13 @@ class ChatForm:
     """The tool's activity is in `parts`, the text alone in `content`.
 
     In a stream, text comes as `content`; a call comes together with its result, as two `parts` in one delta. Where
-    exchanges were left out, `left_out` says how many, and log-probabilities are those that follow what was left.
+    exchanges were left out, `left_out` says how many.
     """
 
     whole, streamed, id_prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def __init__(self, served: Served, body: ChatRequest, conversation: Conversation) -> None:
-        self._served, self._body, self._conversation = served, body, conversation
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
         self._calls: dict[int, str] = {}
 
     def opening(self) -> Json:
@@ -45,36 +40,37 @@ class ChatForm:
             delta = {"parts": [{"type": "python", "text": call}, {"type": "python_output", "text": result}]}
         return {"delta": delta, "logprobs": None}
 
-    def closing(self, index: int, completion: Completion) -> Json:
-        """Fields of the last piece. Computes; not for the event loop."""
+    def closing(self, completion: Completion) -> Json:
+        """Fields of the last piece. Many tokens take a while; not for the event loop."""
         return {"delta": {}, **self._ending(completion)}
 
-    def choice(self, index: int, completion: Completion) -> Json:
-        """Fields of a whole answer. Computes; not for the event loop."""
+    def choice(self, completion: Completion) -> Json:
+        """Fields of a whole answer. Many tokens take a while; not for the event loop."""
         parts = [asdict(part) for part in completion.parts]
         message = {"role": "assistant", "content": completion.text, "refusal": None, "parts": parts}
         return {"message": message, **self._ending(completion)}
 
     def _ending(self, completion: Completion) -> Json:
-        ending: Json = {"finish_reason": completion.finish, "logprobs": None}
-        if completion.left_out:
-            ending["left_out"] = completion.left_out
-        if self._body.logprobs:
-            prompt = render_prompt(_shortened(self._conversation, completion.left_out), self._served.tokenizer)
-            facts = token_facts(self._served.model, prompt, completion.ids, self._body.top_logprobs or 0)
-            ending["logprobs"] = {"content": self._tokens(facts, completion.injected), "refusal": None}
-        return ending
+        left_out = {"left_out": completion.left_out} if completion.left_out else {}
+        tokens = self._tokens(completion)
+        logprobs = None if tokens is None else {"content": tokens, "refusal": None}
+        return {"finish_reason": completion.finish, "logprobs": logprobs, **left_out}
 
-    def _tokens(self, facts: list[TokenFact], injected: Sequence[bool]) -> list[Json]:
-        tokenizer = self._served.tokenizer
+    def _tokens(self, completion: Completion) -> list[Json] | None:
+        if completion.logprobs is None:
+            return None
         return [
             {
-                **_token(tokenizer, fact.id, fact.logprob),
-                "injected": by_engine,
-                "top_logprobs": [_token(tokenizer, id, logprob) for id, logprob in fact.top],
+                **self._token(id, None if logprob is None else logprob.value),
+                "injected": logprob is None,
+                "top_logprobs": [self._token(*other) for other in logprob.top] if logprob else [],
             }
-            for fact, by_engine in zip(facts, injected, strict=True)
+            for id, logprob in zip(completion.ids, completion.logprobs, strict=True)
         ]
+
+    def _token(self, id: int, logprob: float | None) -> Json:
+        text, spelled = self._tokenizer.token_text(id), list(self._tokenizer.token_bytes(id))
+        return {"id": id, "token": text, "bytes": spelled, "logprob": logprob}
 
 
 class CompletionForm:
@@ -83,8 +79,8 @@ class CompletionForm:
     whole = streamed = "text_completion"
     id_prefix = "cmpl"
 
-    def __init__(self, served: Served, body: CompletionRequest, prompts: Sequence[list[int]]) -> None:
-        self._served, self._body, self._prompts = served, body, prompts
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
 
     def opening(self) -> None:
         """Nothing: a stream begins with text."""
@@ -93,42 +89,22 @@ class CompletionForm:
         """Fields of a piece."""
         return {"text": event.text, "finish_reason": None, "logprobs": None}
 
-    def closing(self, index: int, completion: Completion) -> Json:
-        """Fields of the last piece. Computes; not for the event loop."""
-        return {"text": "", **self._ending(index, completion)}
+    def closing(self, completion: Completion) -> Json:
+        """Fields of the last piece. Many tokens take a while; not for the event loop."""
+        return {"text": "", "finish_reason": completion.finish, "logprobs": self._columns(completion)}
 
-    def choice(self, index: int, completion: Completion) -> Json:
-        """Fields of a whole answer. Computes; not for the event loop."""
-        return {"text": completion.text, **self._ending(index, completion)}
+    def choice(self, completion: Completion) -> Json:
+        """Fields of a whole answer. Many tokens take a while; not for the event loop."""
+        return {**self.closing(completion), "text": completion.text}
 
-    def _ending(self, index: int, completion: Completion) -> Json:
-        logprobs = None
-        if self._body.logprobs is not None:
-            facts = token_facts(self._served.model, self._prompts[index], completion.ids, self._body.logprobs)
-            logprobs = _columns(facts, self._served.tokenizer)
-        return {"finish_reason": completion.finish, "logprobs": logprobs}
-
-
-def _columns(facts: list[TokenFact], tokenizer: Tokenizer) -> Json:
-    texts = [tokenizer.token_text(fact.id) for fact in facts]
-    return {
-        "tokens": texts,
-        "token_logprobs": [fact.logprob for fact in facts],
-        "top_logprobs": [{tokenizer.token_text(id): logprob for id, logprob in fact.top} for fact in facts],
-        "text_offset": [0, *accumulate(map(len, texts))][: len(texts)],
-    }
-
-
-def _token(tokenizer: Tokenizer, id: int, logprob: float) -> Json:
-    return {
-        "id": id,
-        "token": tokenizer.token_text(id),
-        "bytes": list(tokenizer.token_bytes(id)),
-        "logprob": logprob,
-    }
-
-
-def _shortened(conversation: Conversation, left_out: int) -> Conversation:
-    head = 1 if conversation.messages[0].role == "system" else 0
-    messages = conversation.messages
-    return replace(conversation, messages=messages[:head] + messages[head + 2 * left_out :])
+    def _columns(self, completion: Completion) -> Json | None:
+        if completion.logprobs is None:
+            return None
+        logprobs = [logprob for logprob in completion.logprobs if logprob is not None]
+        texts = [self._tokenizer.token_text(id) for id in completion.ids]
+        return {
+            "tokens": texts,
+            "token_logprobs": [logprob.value for logprob in logprobs],
+            "top_logprobs": [{self._tokenizer.token_text(id): p for id, p in logprob.top} for logprob in logprobs],
+            "text_offset": [0, *accumulate(map(len, texts))][: len(texts)],
+        }

@@ -1,4 +1,5 @@
-"""The stages of a run as models that can be asked; each is loaded when it is first asked for."""
+"""The stages of a run as models that can be asked; each is loaded when it is first asked for, and anew when it has a
+newer checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ..engine import Engine
-from ..model import GPT
+from ..errors import UserError
 from ..stages import StageName
 from ..tokenizer import Tokenizer
 from ..train import Run, load_model
@@ -18,10 +19,11 @@ from .worker import Worker
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A stage in memory. `model` and the engine's copy of it are the weights at the time of loading."""
+    """A stage in memory."""
 
     name: StageName
-    model: GPT
+    checkpoint: str
+    """Whose weights these are: `Run.identity`."""
     worker: Worker
 
     @property
@@ -42,25 +44,38 @@ class Models:
         """The stages that there are, the latest first."""
         return self.run.stages()[::-1]
 
-    async def get(self, name: str) -> Served:
-        """The stage of this name, loaded beside the event loop if need be. Raises `Refusal` (404) if there is none."""
-        names = await asyncio.to_thread(self.names)
+    def find(self, name: str) -> StageName:
+        """The stage of this name; raises `Refusal` (404) if it is not trained."""
+        names = self.names()
         stage: StageName | None = next((there for there in names if there == name), None)
         if stage is None:
             has = f"has {', '.join(names)}" if names else "has no trained stage yet"
             raise Refusal(404, f"no model {name!r}: {self.run.folder} {has}", param="model", code="model_not_found")
+        return stage
+
+    async def get(self, name: str) -> Served:
+        """The stage of this name as its last checkpoint is, loaded beside the event loop if need be.
+
+        Open tickets before anything else is awaited: a worker whose stage is loaded anew ends with its last ticket.
+        Raises `Refusal`: 404 if there is no such stage, 503 if its checkpoint can't be read.
+        """
+        stage = await asyncio.to_thread(self.find, name)
         async with self._locks[stage]:
-            if stage not in self.loaded:
-                self.loaded[stage] = await self._load(stage)
+            before = self.loaded.get(stage)
+            checkpoint = await asyncio.to_thread(self.run.identity, stage)
+            if before is None or before.checkpoint != checkpoint:
+                engine = await asyncio.to_thread(self._read, stage)
+                worker = Worker(engine, self.limits.rows + self.limits.queue)
+                self.loaded[stage] = Served(name=stage, checkpoint=checkpoint, worker=worker)
+                if before is not None:
+                    before.worker.retire()
         return self.loaded[stage]
 
-    async def _load(self, stage: StageName) -> Served:
-        model, engine = await asyncio.to_thread(self._read, stage)
-        return Served(name=stage, model=model, worker=Worker(engine, self.limits.rows + self.limits.queue))
-
-    def _read(self, stage: StageName) -> tuple[GPT, Engine]:
-        model = load_model(self.run, stage)
-        return model, Engine(model, self.run.tokenizer(), rows=self.limits.rows)
+    def _read(self, stage: StageName) -> Engine:
+        try:
+            return Engine(load_model(self.run, stage), self.run.tokenizer(), rows=self.limits.rows)
+        except UserError as error:
+            raise Refusal(503, str(error)) from None
 
     async def stop(self) -> None:
         """End all engines."""

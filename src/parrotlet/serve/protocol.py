@@ -114,6 +114,11 @@ class Request(Strict):
     metadata: dict[str, str] | None = Field(None, description="Passed over.")
     store: bool | None = Field(None, description="Passed over.")
 
+    @property
+    def alternatives(self) -> int | None:
+        """How many likely tokens to tell beside each one; None: no log-probabilities."""
+        raise NotImplementedError
+
     def sampling(self) -> Sampling:
         """For the first choice; the others have the seeds that follow."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
@@ -126,6 +131,7 @@ class Request(Strict):
             seed=secrets.randbits(31) if self.seed is None else self.seed,
             stop=stop,
             max_tokens=self.max_tokens or 256,
+            logprobs=self.alternatives,
         )
 
 
@@ -151,6 +157,11 @@ class ChatRequest(Request):
         return self
 
     @property
+    def alternatives(self) -> int | None:
+        """As OpenAI's two fields say it for chats."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
     def conversation(self) -> Conversation:
         """The messages, checked to be in order and to end with the user's; raises `UserError`."""
         if self.messages[-1].role != "user":
@@ -168,6 +179,11 @@ class CompletionRequest(Request):
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
     suffix: None = None
+
+    @property
+    def alternatives(self) -> int | None:
+        """As OpenAI's one field says it for completions."""
+        return self.logprobs
 
     @property
     def prompts(self) -> list[str | list[int]]:

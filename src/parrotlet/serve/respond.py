@@ -27,7 +27,12 @@ async def respond(
     request: Request, answers: Answers, form: ChatForm | CompletionForm, body: Asked, *, tools: bool, slide: bool
 ) -> Response:
     """Ask for the answers and send them, as a stream or whole; they are closed however that ends."""
-    head = {"id": f"{form.id_prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": body.model}
+    head = {
+        "id": f"{form.id_prefix}-{secrets.token_hex(12)}",
+        "created": int(time.time()),
+        "model": body.model,
+        "system_fingerprint": answers.served.checkpoint,
+    }
     try:
         await answers.submit(tools=tools, slide=slide)
     except BaseException:
@@ -62,7 +67,7 @@ async def _whole(answers: Answers, form: ChatForm | CompletionForm, head: dict[s
             if event.completion is not None:
                 completions[index] = event.completion
     choices = [
-        {"index": index, **await asyncio.to_thread(form.choice, index, completion)}
+        {"index": index, **await asyncio.to_thread(form.choice, completion)}
         for index, completion in sorted(completions.items())
     ]
     usage = _usage(list(completions.values()))
@@ -74,7 +79,7 @@ async def _stream(
 ) -> AsyncIterator[str]:
     head = {**head, "object": form.streamed}
     if opening := form.opening():
-        for index in range(len(answers.prompts)):
+        for index in range(answers.count):
             yield _data({**head, "choices": [{"index": index, "finish_reason": None, **opening}]})
     completions: list[Completion] = []
     try:
@@ -82,7 +87,7 @@ async def _stream(
             async for index, event in events:
                 if event.completion is not None:
                     completions.append(event.completion)
-                    piece = await asyncio.to_thread(form.closing, index, event.completion)
+                    piece = await asyncio.to_thread(form.closing, event.completion)
                 else:
                     piece = form.piece(index, event)
                 if piece is not None:

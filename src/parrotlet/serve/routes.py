@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
+from ..stages import StageName
 from .answers import Answers
 from .errors import Refusal
 from .forms import ChatForm, CompletionForm
 from .metrics import Metrics
-from .models import Models, Served
+from .models import Models
 from .protocol import ChatRequest, CompletionRequest
 from .respond import respond
 
@@ -29,18 +30,18 @@ def answer_routes(models: Models, metrics: Metrics) -> APIRouter:
         conversation = body.conversation
         served = await models.get(body.model)
         answers = Answers(served, metrics, [conversation] * body.n, body.sampling())
-        form = ChatForm(served, body, conversation)
-        return await respond(request, answers, form, body, tools=body.calculator, slide=body.slide)
+        return await respond(
+            request, answers, ChatForm(served.tokenizer), body, tools=body.calculator, slide=body.slide
+        )
 
     @router.post("/v1/completions", response_model=None)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Go on with a text, or with token ids."""
         served = await models.get(body.model)
         _check_room("n, times the prompts,", body.n * len(body.prompts), models.limits.choices)
-        prompts = await asyncio.to_thread(_encoded, served, body)
-        prompts = [prompt for prompt in prompts for _ in range(body.n)]
+        prompts = [prompt for prompt in body.prompts for _ in range(body.n)]
         answers = Answers(served, metrics, prompts, body.sampling())
-        return await respond(request, answers, CompletionForm(served, body, prompts), body, tools=False, slide=False)
+        return await respond(request, answers, CompletionForm(served.tokenizer), body, tools=False, slide=False)
 
     return router
 
@@ -57,9 +58,7 @@ def state_routes(models: Models, metrics: Metrics) -> APIRouter:
     @router.get("/v1/models/{name}")
     def retrieve_model(name: str) -> dict[str, Any]:
         """One stage."""
-        if name not in models.names():
-            raise Refusal(404, f"no model {name!r}", param="model", code="model_not_found")
-        return _model(models, name)
+        return _model(models, models.find(name))
 
     @router.get("/health")
     def health() -> dict[str, Any]:
@@ -74,20 +73,13 @@ def state_routes(models: Models, metrics: Metrics) -> APIRouter:
     return router
 
 
-def _model(models: Models, name: str) -> dict[str, Any]:
-    created = int((models.run.folder / name).stat().st_mtime)
-    return {"id": name, "object": "model", "created": created, "owned_by": models.run.recipe.name}
+def _model(models: Models, name: StageName) -> dict[str, Any]:
+    state = models.run.newest(name) / "state.json"
+    step = json.loads(state.read_text("utf-8"))["step"]
+    created, owner = int(state.stat().st_mtime), models.run.recipe.name
+    return {"id": name, "object": "model", "created": created, "owned_by": owner, "step": step}
 
 
 def _check_room(what: str, count: int, most: int) -> None:
     if count > most:
         raise Refusal(400, f"{what} may be {most} at most; found {count}")
-
-
-def _encoded(served: Served, body: CompletionRequest) -> list[list[int]]:
-    tokenizer, size = served.tokenizer, served.tokenizer.vocab_size
-    prompts = [[tokenizer.bos, *tokenizer.encode(p)] if isinstance(p, str) else p for p in body.prompts]
-    unknown = next((id for prompt in prompts for id in prompt if id >= size), None)
-    if unknown is not None:
-        raise Refusal(400, f"prompt: there is no token {unknown}; the vocabulary has {size}", param="prompt")
-    return prompts

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import signal
 import socket
+from types import FrameType
 
 import uvicorn
 
@@ -16,8 +19,18 @@ GRACE_SECONDS = 10
 """How long answers that are being written may go on after the server is told to end."""
 
 
+class Server(uvicorn.Server):
+    """Says that it is ending."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ctrl-C or SIGTERM came; a second Ctrl-C ends at once."""
+        print(f"ending: what is being written has {GRACE_SECONDS} seconds; Ctrl-C again ends at once", flush=True)
+        super().handle_exit(sig, frame)
+
+
 def serve_run(run: Run, *, host: str, port: int, api_key: str | None, without_key: bool, limits: Limits) -> None:
-    """Serve a run until interrupted. Raises `UserError` if others than this computer could ask without a key."""
+    """Serve a run until Ctrl-C or SIGTERM, which is how a server ends well. Raises `UserError` if others than this
+    computer could ask without a key."""
     beyond = not is_loopback(host)
     if beyond and not api_key and not without_key:
         raise UserError(
@@ -26,10 +39,11 @@ def serve_run(run: Run, *, host: str, port: int, api_key: str | None, without_ke
         )
     app = build_app(run, limits, api_key=api_key, any_host=beyond)
     config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=GRACE_SECONDS)
-    with bind(host, port) as bound:
+    with bind(host, port) as bound, contextlib.suppress(KeyboardInterrupt):
         shown = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         print(f"{run.folder} is served: the page at {shown}, the API at {shown}/v1. Ctrl-C ends.", flush=True)
-        uvicorn.Server(config).run(sockets=[bound])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises what it caught once more at its end
+        Server(config).run(sockets=[bound])
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -46,6 +46,7 @@ class Worker:
         self._tickets: dict[int, Ticket] = {}
         self._early: dict[int, list[Told]] = {}
         """Events of requests whose ticket is not known yet: the engine may begin before `submit` is back."""
+        self._retired = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -81,11 +82,21 @@ class Worker:
         self.open_tickets -= 1
         if ticket.request is not None and not ticket.over:
             self.engine.cancel(ticket.request)
+        self._end_if_retired()
+
+    def retire(self) -> None:
+        """End the thread once the tickets that are open are closed; no other is opened."""
+        self._retired = True
+        self._end_if_retired()
 
     def stop(self) -> None:
         """End the thread, after the step that it is in."""
         self._stopping.set()
         self._thread.join()
+
+    def _end_if_retired(self) -> None:
+        if self._retired and not self.open_tickets:
+            self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -31,6 +31,8 @@ class Task(ABC):
     """How it is evaluated: by the letter chosen or by what the model writes. None: it is only trained on."""
     repeat: float = 1
     """How many times a mixture holds each item, on average."""
+    phase: int = 1
+    """What a mixture gives first: phase 1, then 2, …"""
 
     @property
     @abstractmethod

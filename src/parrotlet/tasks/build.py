@@ -45,6 +45,7 @@ def build_task(spec: TaskSpec, hub: Hub, words: Sequence[str] | None = None) -> 
     if not len(task):
         raise UserError(f"task {spec.task}: {_nothing_left(whole, spec)}")
     task.name = spec.name or spec.task
+    task.phase = spec.phase
     task.repeat = spec.repeat if spec.weight == 1 else spec.repeat * spec.weight
     return task
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..chat import Conversation
-from ..errors import UserError
+from ..errors import BadRows, UserError
 from ..files import parse_json_line, read_lines
 from ..hub import Hub
+from ..progress import ProgressLine
 from .base import Task
 from .rows import HELD_OUT, Rows, RowTask
 from .select import hold_out
@@ -71,25 +72,20 @@ def load(spec: TaskSpec, hub: Hub) -> Task:
 
 
 def _checked(path: Path) -> JsonLines:
+    """Raises `BadRows` with all lines that hold no conversation."""
     lines = JsonLines(path)
-    _check(CustomJson("custom-json", str(path), "train", lines), lines)
+    task, bad = CustomJson("custom-json", str(path), "train", lines), BadRows()
+    progress = ProgressLine("reading", len(lines))
+    for index, number in enumerate(lines.numbers):
+        try:
+            task[index]
+        except UserError as error:
+            bad.add(number, error)
+        progress.update(index + 1)
+    progress.close()
+    bad.finish()
     return lines
 
 
 def _messages(row: Any) -> Any:
     return row.get("messages") if isinstance(row, dict) else row
-
-
-def _check(task: CustomJson, lines: JsonLines) -> None:
-    """Raise a `UserError` that says what is wrong with the first bad line, and which others are bad."""
-    errors: dict[int, UserError] = {}
-    for index in range(len(task)):
-        try:
-            task[index]
-        except UserError as error:
-            errors[lines.numbers[index]] = error
-    if not errors:
-        return
-    (_, first), *others = errors.items()
-    shown = ", ".join(str(number) for number, _ in others[:10]) + (", …" if len(others) > 10 else "")
-    raise UserError(f"{first} (bad, too: {len(others)} more lines, {shown})" if others else str(first))

@@ -74,7 +74,13 @@ class TaskMixture(_Joined):
     @property
     def fingerprint(self) -> str:
         """Changes when an item, its weight or the order does."""
-        return digest("mixture", self.seed, *((task.fingerprint, task.repeat) for task in self.tasks))
+        return digest("mixture", self.seed, *((task.fingerprint, task.repeat, task.phase) for task in self.tasks))
+
+    @property
+    def phases(self) -> np.ndarray:
+        """(N,) the phase of every item."""
+        of_task = np.array([task.phase for task in self.tasks])
+        return of_task[np.searchsorted(self._starts, self._order, side="right") - 1]
 
     def __len__(self) -> int:
         return len(self._order)

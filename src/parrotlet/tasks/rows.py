@@ -14,6 +14,7 @@ import numpy as np
 from ..chat import Conversation
 from ..errors import UserError
 from ..files import cache_folder, sha256, written_aside
+from ..progress import ProgressLine
 from .base import Split, Task, digest
 
 HELD_OUT = 20
@@ -38,7 +39,11 @@ class Rows(ABC):
         """
         known = cache_folder() / "held-out" / f"{digest(type(self).__name__, self.fingerprint, HELD_OUT)[:32]}.npy"
         if not known.exists():
-            chosen = np.array([_bucket(self.content(i)) == 0 for i in range(len(self))], dtype=bool)
+            chosen, progress = np.empty(len(self), dtype=bool), ProgressLine("held out", len(self))
+            for i in range(len(self)):
+                chosen[i] = _bucket(self.content(i)) == 0
+                progress.update(i + 1)
+            progress.close()
             with written_aside(known) as aside, aside.open("wb") as file:
                 np.save(file, chosen)
         return np.load(known)

@@ -46,6 +46,8 @@ class TaskSpec:
     """How many times a mixture holds each item."""
     weight: float = 1.0
     """A factor on that, which need not be whole: 0.25 takes a quarter of the items, 1.5 half of them a second time."""
+    phase: int = 1
+    """A mixture shuffles together what is of the same phase; phase 1 comes first, then phase 2, …"""
     size: int | None = None
     """How many items to make (spelling and letter-counting). Default: one a word."""
 
@@ -59,7 +61,7 @@ class TaskSpec:
                 raise UserError(f"task {self.task}: {field} has no meaning for it; leave it out")
         if self.task == "custom-json" and self.dataset is None:
             raise UserError("task custom-json: name the file, one conversation a line, as dataset")
-        for field, least in (("start", 0), ("stop", (self.start or 0) + 1), ("repeat", 1), ("size", 1)):
+        for field, least in (("start", 0), ("stop", (self.start or 0) + 1), ("repeat", 1), ("phase", 1), ("size", 1)):
             value = getattr(self, field)
             if value is not None and value < least:
                 raise UserError(f"task {self.task}: {field} = {value} must be at least {least}")

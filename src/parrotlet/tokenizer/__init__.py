@@ -1,7 +1,14 @@
 """The tokenizer: a byte-level BPE, trained with `tokenizers`, encoding with `tiktoken`, stored as JSON."""
 
-from .compression import CompressionRow, compression_report, load_rank_file
+from .compression import PUBLISHED_PATTERNS, CompressionRow, compression_report, load_rank_file
 from .stored import SPECIAL_TOKENS
 from .tokenizer import Tokenizer
 
-__all__ = ["SPECIAL_TOKENS", "CompressionRow", "Tokenizer", "compression_report", "load_rank_file"]
+__all__ = [
+    "PUBLISHED_PATTERNS",
+    "SPECIAL_TOKENS",
+    "CompressionRow",
+    "Tokenizer",
+    "compression_report",
+    "load_rank_file",
+]

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tiktoken
+from tiktoken_ext.openai_public import r50k_pat_str
 
 from ..errors import UserError
 from .encoding import build_encoding
 from .tokenizer import Tokenizer
+
+PUBLISHED_PATTERNS = {
+    "r50k_base": r50k_pat_str,
+    "p50k_base": r50k_pat_str,
+    "cl100k_base": (
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+    ),
+}
+"""Where the vocabularies of GPT-2, Codex and GPT-4 split a text before they merge, by the name of their rank file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Training: the loop, checkpoints, and a run from its recipe to its results."""
 
+from ..progress import ProgressLine, duration
 from .download import download_recipe
 from .loop import Callback, StoppedByUser, Training, train
 from .pipeline import run_pipeline, score_stage, train_stage
-from .progress import ProgressLine, duration
 from .run import Run
 from .setup import load_model, prepare, recipe_tokenizer, train_tokenizer
 from .sources import Sources

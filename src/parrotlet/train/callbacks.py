@@ -7,12 +7,16 @@ import time
 from collections import deque
 from typing import Any
 
+from .. import ranks
 from ..chat import Conversation, Message, render_prompt
 from ..engine import Engine, Sampling
 from ..errors import UserError
 from ..evals import evaluate_task
+from ..evals.core import core, evaluate_core_task
+from ..evals.core_bundle import CoreTask, read_bundle
+from ..evals.language_model import OwnModel
+from ..progress import ProgressLine, duration
 from .loop import Callback, Training
-from .progress import ProgressLine, duration
 
 SAMPLE_PROMPTS = ("The", "In the morning", "小")
 SAMPLE_TOKENS = 48
@@ -102,6 +106,46 @@ class TaskAccuracy(Callback):
         for task in self.tasks:
             result = evaluate_task(model, training.tokenizer, task, limit=settings.tasks_limit)
             line[task.name] = result.accuracy
+
+
+class Core(Callback):
+    """Adds CORE to the measurements every `core_every` steps and at the end: the mean, and each task's centred value.
+
+    Where the bundle isn't there, that is said, and training goes on without.
+    """
+
+    def on_start(self, training: Training) -> None:
+        """Find the tasks."""
+        self.tasks: list[CoreTask] = []
+        self.name = "core"
+        if not training.settings.core_every:
+            return
+        try:
+            self.tasks, missing = read_bundle(training.run.sources.core_bundle)
+        except UserError as error:
+            self._say(f"is not measured: {error} ([data] core names the folder)")
+            return
+        if missing:
+            self.name = f"core of {len(self.tasks)} tasks"
+            names = ", ".join(task.name for task in missing)
+            self._say(f"{names}: left out, the files are missing")
+
+    def on_validation(self, training: Training, line: dict[str, Any]) -> None:
+        """Measure if it is due, or at the end."""
+        settings, at_end = training.settings, training.step == training.total
+        if not self.tasks or not (at_end or (training.step and training.step % settings.core_every == 0)):
+            return
+        model, results = OwnModel(training.whole_model(), training.tokenizer), []
+        for task in self.tasks:
+            progress = ProgressLine(task.name, 1)
+            results.append(evaluate_core_task(model, task, limit=settings.core_limit, on_progress=progress))
+            progress.close()
+        line[self.name], _ = core(results)
+        line["core_tasks"] = {result.task.name: result.centred for result in results}
+
+    def _say(self, text: str) -> None:
+        if ranks.is_first():
+            print(f"{'core':<10} {text}", file=sys.stderr, flush=True)
 
 
 class Tracker(Callback):

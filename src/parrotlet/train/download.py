@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..data import Documents
 from ..errors import UserError
+from ..progress import ProgressLine
 from ..recipe import Recipe
 from ..stages import STAGES
-from .progress import ProgressLine
 from .setup import horizon, model_config
 from .sources import Sources
 

@@ -70,8 +70,8 @@ class Step:
 
 def split_parameters(config: ModelConfig) -> tuple[int, int]:
     """P_b and P_r."""
-    rest = 2 * config.vocab_size * config.width + (config.width if config.token_shift else 0)
-    return config.num_parameters - rest, rest
+    blocks = sum(shape.numel() for shape in matrices(config))
+    return blocks, config.num_parameters - blocks
 
 
 def memory(
@@ -80,7 +80,7 @@ def memory(
     """Of a rank that computes micro-batches of `rows` rows. Parameters and optimiser are float32."""
     blocks, rest = split_parameters(config)
     size, tokens = dtype.itemsize, rows * config.sequence_len
-    per_block = activation_bytes(dtype) * config.width
+    per_block = activation_bytes(dtype, config.short_conv) * config.width
     layers = size * config.width * config.depth + per_block if recompute else per_block * config.depth
     gathered = 2 * size * blocks / config.depth + 2 * 4 * rest if world > 1 else size * blocks / config.depth
     largest = max(matrices(config), key=lambda shape: math.prod(shape))
@@ -98,17 +98,18 @@ def memory(
 
 
 @functools.cache
-def activation_bytes(dtype: torch.dtype) -> float:
+def activation_bytes(dtype: torch.dtype, short_conv: bool) -> float:
     """What a block keeps for its backward pass, in bytes a token and unit of width: counted on small models.
 
     A norm keeps its input in the compute dtype on an accelerator, in float32 on the CPU that counts here. A compiled
     block keeps less.
     """
-    return _kept_values(2, dtype) - _kept_values(1, dtype)
+    return _kept_values(2, dtype, short_conv) - _kept_values(1, dtype, short_conv)
 
 
-def _kept_values(depth: int, dtype: torch.dtype) -> float:
-    config = ModelConfig(depth=depth, vocab_size=8, sequence_len=64, width=128, heads=1, kv_heads=1)
+def _kept_values(depth: int, dtype: torch.dtype, short_conv: bool) -> float:
+    sizes = {"vocab_size": 8, "sequence_len": 64, "width": 128, "heads": 1, "kv_heads": 1}
+    config = ModelConfig(depth=depth, short_conv=short_conv, **sizes)
     model = GPT.build(config, seed=0, dtype=dtype)
     kept: dict[int, torch.Tensor] = {}
 
@@ -125,7 +126,8 @@ def _kept_values(depth: int, dtype: torch.dtype) -> float:
 def matrices(config: ModelConfig) -> list[torch.Size]:
     """The shapes of the blocks' matrices, which Muon moves."""
     with torch.device("meta"):
-        return [parameter.shape for parameter in GPT(config).blocks.parameters()]
+        named = GPT(config).blocks.named_parameters()
+        return [parameter.shape for name, parameter in named if not name.endswith("conv.weight")]
 
 
 def largest_rows(config: ModelConfig, hardware: Hardware, most: int, *, recompute: bool = False) -> int | None:

@@ -117,10 +117,10 @@ def train(training: Training) -> None:
     for line in _plan(t):
         t.tell("on_notice", line)
     with (
+        stop_on_signal(t),  # until the end: torchrun, which ends the rest, must leave `watch` time to say why
         t.saver,
         t.watch,
         closing(prefetch(t.order.batches(t.order_state))) as batches,
-        stop_on_signal(t),
     ):
         while t.step < t.total:
             measured = _due(t.step, t.settings.eval_every)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 
 import torch
 
 from .. import ranks
+from ..engine.native import compiler
 from ..errors import UserError
 from ..recipe import MachineSettings
 
@@ -24,7 +24,7 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
         raise UserError(f"machine.dtype must be auto, {' or '.join(DTYPES)}; found {dtype!r}")
     compiles = settings.compile
     if compiles == "auto":
-        compiles = device != "mps" and _has_compiler()
+        compiles = device != "mps" and compiler() is not None
         if device == "cpu" and not compiles:
             print("no C++ compiler found: not compiled, so a fifth slower", file=sys.stderr)
     threads = settings.threads or _cores()
@@ -64,7 +64,3 @@ def _best_dtype(device: str) -> str:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _has_compiler() -> bool:
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")) is not None

@@ -11,13 +11,13 @@ from typing import Any
 from .. import ranks
 from ..evals import TaskResult, evaluate_loss, evaluate_task
 from ..files import write_text
+from ..progress import ProgressLine
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
-from .callbacks import Console, Samples, TaskAccuracy, Tracker
+from .callbacks import Console, Core, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
 from .download import check_data
 from .loop import Callback, train
-from .progress import ProgressLine
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
 
@@ -31,11 +31,10 @@ def run_pipeline(
     """
     began = time.monotonic()
     with ranks.first_rank_first():
-        check_data(run.sources)
-    train_tokenizer(run)
-    with ranks.first_rank_first():
         if check and ranks.is_first() and not run.stages():
             check(run)
+        check_data(run.sources)
+    train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
         train_stage(run, stage, accept_data_change=accept_data_change)
@@ -63,8 +62,8 @@ def train_stage(run: Run, name: StageName, start: str | None = None, **options: 
 def default_callbacks(run: Run) -> list[Callback]:
     """What accompanies every training: on ranks other than the first, what needs all of them."""
     if not ranks.is_first():
-        return [TaskAccuracy(), Samples()]
-    callbacks: list[Callback] = [TaskAccuracy(), Console(), Samples()]
+        return [TaskAccuracy(), Core(), Samples()]
+    callbacks: list[Callback] = [TaskAccuracy(), Core(), Console(), Samples()]
     track = run.recipe.track
     return callbacks if track.to == "none" else [*callbacks, Tracker(track.to, track.project)]
 

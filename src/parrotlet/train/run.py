@@ -128,11 +128,14 @@ class Run:
             )
         return checkpoint
 
+    def newest(self, stage: StageName) -> Path:
+        """The last checkpoint of a stage that has one."""
+        folder = self.stage_folder(stage)
+        return checkpoint_folder(folder, list_checkpoints(folder)[-1])
+
     def identity(self, stage: StageName) -> str:
         """Tells the last checkpoint of a stage from that of any other training of it."""
-        folder = self.stage_folder(stage)
-        manifest = checkpoint_folder(folder, list_checkpoints(folder)[-1]) / "manifest.json"
-        return hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
+        return hashlib.sha256((self.newest(stage) / "manifest.json").read_bytes()).hexdigest()[:16]
 
     def answers(self, stage: StageName) -> list[dict[str, Any]]:
         """What the stage answered when it was scored, a line a question; none if it was not."""

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..files import cache_folder
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
+from ..progress import ProgressLine, duration
 from ..recipe import ModelSettings, Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
@@ -21,7 +22,6 @@ from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
 from .machine import DTYPES, use_machine
 from .parallel import parallelize
-from .progress import ProgressLine, duration
 from .run import Run
 from .sources import Sources
 from .watch import STAND_STILL_SECONDS
@@ -57,7 +57,7 @@ def recipe_tokenizer(recipe: Recipe, sources: Sources | None = None) -> Tokenize
 
 def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
     """The model that a recipe's few figures mean."""
-    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "token_shift")}
+    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "short_conv")}
     overrides = {name: value for name, value in given.items() if value is not None}
     return ModelConfig.from_depth(
         settings.depth, vocab_size=vocab_size, sequence_len=settings.sequence_len, **overrides

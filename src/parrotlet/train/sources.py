@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +29,17 @@ from ..data import (
 from ..data.find import check_numbering, find_files
 from ..data.order import ORDER_VERSION
 from ..data.plan import PIECES_VERSION, Pieces
-from ..errors import UserError
+from ..data.text_files import open_texts
+from ..errors import BadRows, UserError
 from ..files import cache_folder, written_aside
 from ..hub import Hub
 from ..hub.pinned import WORD_LISTS, fetch_pinned
+from ..progress import ProgressLine
 from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
 from ..world import WORLD_VERSION, write_world
-from .progress import ProgressLine
 
 
 @functools.cache
@@ -73,6 +74,12 @@ class Sources:
         if not path.is_file():
             raise UserError(f"{path}: no such word list (data.words); there are {', '.join(WORD_LISTS)} and world, too")
         return path.read_text("utf-8").split()
+
+    @property
+    def core_bundle(self) -> Path:
+        """The folder of CORE's evaluation bundle, whether it is there or not."""
+        chosen = self.recipe.data.core
+        return cache_folder() / "eval_bundle" if chosen is None else Path(chosen)
 
     def task(self, spec: TaskSpec) -> Task:
         """A task of the recipe."""
@@ -162,6 +169,7 @@ class Sources:
         pieces = self._pieces(mixture, tokenizer, stage.name)
         plan = plan_rows(
             pieces.length,
+            mixture.phases[pieces.item],
             row_length=length,
             rows_per_step=settings.tokens_per_step // length if settings.tokens_per_step else None,
             conversations_per_step=settings.conversations_per_step,
@@ -217,6 +225,25 @@ class Sources:
         pieces.save(path)
         return pieces
 
+    def bad_files(self, stage: Stage) -> list[BadRows]:
+        """What can't be read in each of a stage's files that are here; opening all of them stops at the first."""
+        settings = self.recipe.stage(stage.name)
+        if stage.reads == "documents":
+            files = [(each, file) for each in self.recipe.base.texts for file in self._files(each) if not file.remote]
+            opened = [functools.partial(self._check, *pair) for pair in files]
+        else:
+            specs = (*settings.train, *settings.validation, *settings.tasks, *self.recipe.eval.tasks)
+            opened = [functools.partial(self.task, spec) for spec in specs]
+        found = {str(error): error for open_one in opened if (error := _bad_rows(open_one))}
+        return list(found.values())
+
+    def _check(self, settings: DocumentSettings, file: SourceFile) -> None:
+        line = ProgressLine("texts", 0)
+        try:
+            open_texts(file.fetch(), settings.text, file.name, line).check(line)
+        finally:
+            line.close()
+
     def fingerprints(self, stage: Stage, tokenizer: Tokenizer) -> dict[str, str]:
         """What a stage's batches follow from, part by part: one of these changes when the batches do."""
         if stage.reads == "documents":
@@ -229,3 +256,13 @@ class Sources:
             "the rendering": str(RENDER_VERSION),
             "the order": str(ORDER_VERSION),
         }
+
+
+def _bad_rows(open_one: Callable[[], object]) -> BadRows | None:
+    try:
+        open_one()
+    except BadRows as error:
+        return error
+    except UserError:  # what else is wrong is said when the rows are mended
+        return None
+    return None

@@ -23,7 +23,7 @@ from .metrics import MetricsFile
 
 COMPARED = ("step", "loss", "grad_norm", "batch_hash")
 """What has to be the same in every step."""
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ def verify_resume(
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with checkpoints and measurements so often that some come within `steps`."""
+    """The recipe with checkpoints and measurements so often that some come within `steps`; a measurement is short."""
     often = max(2, steps // 4)
+    keep = {"save_every": often, "eval_every": often + 1, "sample_every": 0, "keep_checkpoints": 0}
 
     def short(settings: StageSettings) -> StageSettings:
-        tokens = min(settings.eval_tokens, 16 * recipe.model.sequence_len)
-        return replace(settings, save_every=often, eval_every=often + 1, eval_tokens=tokens, keep_checkpoints=0)
+        tokens = min(settings.eval_tokens, settings.device_batch_size * recipe.model.sequence_len)
+        return replace(settings, eval_tokens=tokens, **keep)
 
     base = replace(short(recipe.base), num_iterations=steps)
     return replace(recipe, base=base, mid=short(recipe.mid), sft=replace(short(recipe.sft), tasks=()))

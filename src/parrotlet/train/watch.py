@@ -48,7 +48,7 @@ class Watch:
             gone = self.silent_ranks()
             self._closed.set()
             if gone:
-                raise UserError(_gone(gone)) from error
+                raise UserError(self._gone(gone)) from error
         self._closed.set()
 
     def _run(self) -> None:
@@ -68,7 +68,7 @@ class Watch:
         threading.Thread(target=self._run, daemon=True).start()  # the others look at our beats, too
         time.sleep(2 * BEAT_SECONDS)
         silent = self.silent_ranks()
-        message = _gone(silent) if silent else _standing(_places(), self.limit)
+        message = self._gone(silent) if silent else _standing(_places(), self.limit)
         if ranks.first_to("failure"):
             print(f"error: {message}", file=sys.stderr, flush=True)
         os._exit(2)
@@ -79,6 +79,14 @@ class Watch:
         time.sleep(SILENT_SECONDS)
         return {rank: _place(beat) for rank, beat in ranks.posted("beat").items() if beat == before.get(rank)}
 
+    def _gone(self, silent: dict[int, str]) -> str:
+        which = "; ".join(f"rank {rank} is gone or stopped (last seen at {place})" for rank, place in silent.items())
+        return (
+            f"{which}; rank {ranks.rank()} waits at {self._where}. If it left no message of its own it was ended from "
+            "outside: out of memory, or its machine failed. The last checkpoint is intact; the same command goes on "
+            "from it"
+        )
+
 
 def _places() -> dict[int, str]:
     return {rank: _place(beat) for rank, beat in ranks.posted("beat").items()}
@@ -86,14 +94,6 @@ def _places() -> dict[int, str]:
 
 def _place(beat: str) -> str:
     return beat.partition(" ")[2]
-
-
-def _gone(silent: dict[int, str]) -> str:
-    which = "; ".join(f"rank {rank} is gone or stopped (last seen at {place})" for rank, place in silent.items())
-    return (
-        f"{which}. If it left no message of its own it was ended from outside: out of memory, or its machine failed. "
-        "The last checkpoint is intact; the same command goes on from it"
-    )
 
 
 def _standing(places: dict[int, str], limit: float) -> str:

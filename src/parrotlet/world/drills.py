@@ -1,39 +1,56 @@
-"""Choosing, practised: a short question, a short list with letters, a letter.
+"""Multiple choice in small steps: to say a fact in a word, to find a choice's letter, then to choose by a fact.
 
-To find a choice in the list and to say its letter is the hardest thing that the small model of the embedded world
-learns: it takes some ten thousand examples, and words that are single tokens. So these are many, and very short.
+A small model does not learn the three at once, however many examples it sees of the whole; one after the other it does.
+So these are many, and very short; and what is looked for in a list is a single token.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable
 
 from .choices import Item, ask
 from .facts import World
-from .relations import asked
-from .splits import stream
+from .phrases import capitalised
+from .relations import asked, asked_openly
+from .splits import shuffled, stream
 from .talk import Talk, conversation
 
-FACTS_SHARE = 0.4
-"""Conversations that ask for facts; the others name what stands in the list."""
-_ASKED = ("Find {}.", "Choose {}.", "Where is {}?", "Which letter has {}?", "What is the letter of {}?", "Take {}.")
+_FORMS = ("Find {}.", "Choose {}.", "Where is {}?", "Which letter has {}?", "What is the letter of {}?", "Take {}.")
 
 
-def write_drills(world: World, number: int) -> list[Talk]:
-    """As many conversations as asked, no two alike; all for training, with training's questions alone."""
-    rng = stream(world.seed, "drills")
-    questions, words = asked(world, "train"), _words(world)
+def write_questions(world: World) -> list[Talk]:
+    """Every question that training may ask and that has one answer, answered without a sentence."""
+    rng = stream(world.seed, "questions")
+    questions = asked_openly(world, "train")
+    times = Counter(question.text for question in questions)
+    told = [(q.text, f"{capitalised(q.answer)}.") for q in questions if times[q.text] == 1]
+    return [conversation([turn], source="world/question") for turn in shuffled(rng, told)]
+
+
+def write_finding(world: World, number: int) -> list[Talk]:
+    """Lists of three to five names of the world, one of which is to be found; no two alike."""
+    rng, words = stream(world.seed, "finding"), _words(world)
+    return _drills(number, rng, lambda choices: _find(words, rng, choices))
+
+
+def write_choosing(world: World, number: int) -> list[Talk]:
+    """Questions about facts with three to five choices; no two alike; training's questions alone."""
+    rng, questions = stream(world.seed, "choosing"), asked(world, "train")
+    return _drills(number, rng, lambda choices: ask(world, rng.choice(questions), rng, choices))
+
+
+def _drills(number: int, rng: random.Random, draw: Callable[[int], Item]) -> list[Talk]:
     written: dict[Item, None] = {}
     while len(written) < number:
-        choices = rng.randint(3, 5)
-        facts = rng.random() < FACTS_SHARE
-        written.setdefault(ask(world, rng.choice(questions), rng, choices) if facts else _find(words, rng, choices))
+        written.setdefault(draw(rng.randint(3, 5)))
     return [_drill(item) for item in written]
 
 
 def _find(words: list[str], rng: random.Random, choices: int) -> Item:
     chosen, place = tuple(rng.sample(words, choices)), rng.randrange(choices)
-    return Item(rng.choice(_ASKED).format(chosen[place]), "reading", chosen, place)
+    return Item(rng.choice(_FORMS).format(chosen[place]), "reading", chosen, place)
 
 
 def _words(world: World) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from .building import build_world
 from .choices import Item
 from .documents import Document, write_documents
-from .drills import write_drills
+from .drills import write_choosing, write_finding, write_questions
 from .facts import World
 from .identity import write_identity
 from .problems import write_problems
@@ -47,7 +47,7 @@ VALIDATION_SHARD = "shard_val.parquet"
 """The shard that is for validation only."""
 ROWS_A_GROUP = 500
 """Rows of a row group, in every file."""
-WORLD_VERSION = 4
+WORLD_VERSION = 5
 """Raise it whenever the same seed and sizes would write another world."""
 
 
@@ -59,7 +59,8 @@ class Conversations:
     multiple_choice: int = 8_000
     arc: int = 2_000
     small_talk: int = 2_000
-    drills: int = 24_000
+    finding: int = 16_000
+    choosing: int = 16_000
     identity: int = 1_600
     held_out: int = 300
 
@@ -156,7 +157,12 @@ def _small_talk(world: World, sizes: Conversations) -> Files:
 
 
 def _drills(world: World, sizes: Conversations) -> Files:
-    return {"choosing/data/train-00000-of-00001.parquet": (TALK, map(asdict, write_drills(world, sizes.drills)))}
+    written = {
+        "questions": write_questions(world),
+        "finding": write_finding(world, sizes.finding),
+        "choosing": write_choosing(world, sizes.choosing),
+    }
+    return {f"{name}/data/train-00000-of-00001.parquet": (TALK, map(asdict, talks)) for name, talks in written.items()}
 
 
 def _identity(world: World, sizes: Conversations) -> Files:

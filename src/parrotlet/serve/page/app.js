@@ -78,13 +78,15 @@ async function about() {
     $("stages").querySelectorAll("label").forEach((label) => label.remove());
     for (const stage of run.stages.filter(({ name }) => run.trained.includes(name))) {
       const checked = before.length ? before.includes(stage.name) : stage.name === run.trained[0];
-      $("stages").append(make("label", { title: stage.phrase }, make("input", { type: "checkbox", value: stage.name, checked }), stage.name));
+      $("stages").append(make("label", { className: stage.name }, make("input", { type: "checkbox", value: stage.name, checked }), stage.name));
     }
+    draw();
     startXrays(run.stages);
     $("message").focus();
   } catch (error) {
     notify(error.message);
     showSettings(true);
+    $("key-row").hidden = false;
     $("key").focus();
   }
 }

@@ -127,8 +127,20 @@ function take(answer, piece) {
 export function draw() {
   $("send").hidden = Boolean(stopping);
   $("stop").hidden = !stopping;
-  const empty = make("p", { className: "empty" }, t("empty"));
-  $("talk").replaceChildren(...(turns.length ? turns.map(turnNode) : [empty]));
+  $("talk").replaceChildren(...(turns.length ? turns.map(turnNode) : [welcome()]));
+}
+
+function welcome() {
+  const stages = [...document.querySelectorAll("#stages input")].map(({ value }) =>
+    make("li", { className: value }, make("b", {}, value), ` ${t(value)}`));
+  const questions = t("tries").map((question) => {
+    const button = make("button", { type: "button" }, question);
+    button.addEventListener("click", () => { $("message").value = question; send(); });
+    return button;
+  });
+  return make("div", { className: "welcome" }, make("img", { src: "icon.svg", alt: "" }), make("h2", {}, t("greeting")),
+    make("ol", {}, ...stages), make("p", {}, t("side_by_side")), make("div", { className: "tries" }, ...questions),
+    make("p", { className: "keys" }, t("keys")));
 }
 
 function redraw(i, stage) {
@@ -177,8 +189,8 @@ function toolsOf(answer, i, stage) {
   if (answer.tokens?.length)
     tools.append(action(answer.showsTokens ? "text" : "tokens", () => { answer.showsTokens = !answer.showsTokens; redraw(i, stage); }));
   if (i === turns.length - 1) tools.append(action("regenerate", () => { if (!stopping) ask(i, [stage]); }));
-  if (answer.finish === "length" || answer.finish === "stopped") tools.append(t(answer.finish));
-  if (answer.leftOut) tools.append(`${t("left_out")} ${answer.leftOut}`);
+  if (answer.finish === "length" || answer.finish === "stopped") tools.append(make("span", {}, t(answer.finish)));
+  if (answer.leftOut) tools.append(make("span", {}, `${t("left_out")} ${answer.leftOut}`));
   return tools;
 }
 

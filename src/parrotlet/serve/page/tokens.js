@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { t } from "./words.js";
 
-const percent = (logprob) => `${(100 * Math.exp(logprob)).toFixed(Math.exp(logprob) < 0.1 ? 2 : 1)} %`;
+const percent = (logprob) => logprob === null ? "–" : `${(100 * Math.exp(logprob)).toFixed(Math.exp(logprob) < 0.1 ? 2 : 1)} %`;
 
 const quoted = (text) => `"${text.replaceAll("\n", "\\n")}"`;
 

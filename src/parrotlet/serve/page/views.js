@@ -45,17 +45,32 @@ function results({ stages }) {
   const losses = ["val_bpb", "val_loss"].map((key) => [t(key), ...names.map((stage) => stages[stage][key]?.toFixed(3) ?? "–"), ""]);
   const rows = tasks.flatMap((task) => {
     const cells = names.map((stage) => stages[stage].tasks[task]);
-    const row = [task, ...cells.map(score), `${Math.round(100 * cells.find(Boolean).chance)}`];
-    const without = cells.map((cell) => score(cell?.without_tool));
+    const { chance } = cells.find(Boolean);
+    const row = [task, ...cells.map((cell, i) => score(cell, chance, names[i])), `${Math.round(100 * chance)}`];
+    const without = cells.map((cell, i) => score(cell?.without_tool, chance, names[i]));
     return cells.some((cell) => cell?.without_tool) ? [row, [`\u2003${t("no_tool")}`, ...without, ""]] : [row];
   });
-  return [make("p", {}, t("accuracy")), table([t("task"), ...names, t("chance")], [...losses, ...rows])];
+  const stageNames = names.map((stage) => make("span", { className: stage }, stage));
+  return [make("p", {}, t("accuracy")), table([t("task"), ...stageNames, t("chance")], [...losses, ...rows])];
 }
 
-function score(cell) {
+function score(cell, chance, stage) {
   if (!cell) return "–";
-  const interval = "low" in cell ? ` [${Math.round(100 * cell.low)}–${Math.round(100 * cell.high)}]` : "";
-  return make("span", {}, String(Math.round(100 * cell.accuracy)), make("small", {}, interval));
+  const percent = (share) => `${Math.round(100 * share)}`;
+  if (!("low" in cell)) return percent(cell.accuracy);
+  return make("span", { className: stage }, percent(cell.accuracy),
+    make("small", {}, ` [${percent(cell.low)}–${percent(cell.high)}]`), track(cell, chance));
+}
+
+// The interval on a line from 0 to 100 %, with the score in it and a stroke at what guessing reaches.
+function track({ accuracy, low, high }, chance) {
+  const mark = (className, from, to = from) => {
+    const node = make("i", { className });
+    node.style.insetInline = `${100 * from}% ${100 * (1 - to)}%`;
+    return node;
+  };
+  return make("span", { className: "track", ariaHidden: "true" },
+    mark("interval", low, high), mark("point", accuracy), ...(chance ? [mark("chance", chance)] : []));
 }
 
 function ledger(stages) {

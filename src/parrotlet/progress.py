@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 
-from .. import ranks
+from . import ranks
 
 LOG_EVERY_SECONDS = 15.0
 SHOW_AFTER_SECONDS = 1.0

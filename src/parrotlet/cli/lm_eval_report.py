@@ -1,0 +1,40 @@
+"""lm-eval's tasks asked of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import write_json
+from ..stages import StageName
+from ..train import ProgressLine, Run, load_model
+
+
+def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int | None) -> None:
+    """Ask a stage tasks of lm-eval, print lm-eval's table, and write the results into the stage's folder.
+
+    A folder among `tasks` holds definitions of further tasks.
+    """
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+        from lm_eval.utils import make_table
+
+        from ..evals.lm_eval_adapter import LmEvalModel
+    except ImportError as error:
+        raise UserError(f"--lm-eval needs the package lm-eval: pip install 'parrotlet[lm-eval]' ({error})") from None
+    line = ProgressLine(stage, 1)
+    model = LmEvalModel(load_model(run, stage), run.tokenizer(), on_progress=line)
+    folders = [name for name in tasks if Path(name).is_dir()]
+    names = [name for name in tasks if name not in folders]
+    manager = TaskManager(include_path=list(folders))
+    if unknown := [name for name in names if not manager.match_tasks([name])]:
+        raise UserError(f"--lm-eval {', '.join(unknown)}: lm-eval has no such task; `lm-eval ls tasks` lists them")
+    found: Any = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, log_samples=False)
+    line.close()
+    print(f"{run.folder}, stage {stage}")
+    print(make_table(found))
+    kept = {name: found[name] for name in ("results", "n-samples", "versions")}
+    write_json(run.stage_folder(stage) / "lm_eval.json", {"checkpoint": run.identity(stage)} | kept)

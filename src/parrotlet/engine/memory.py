@@ -1,0 +1,72 @@
+"""What generation keeps of the tokens that it has fed: keys, values, what convolutions were given; slot = position."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+
+import torch
+from torch import Tensor
+
+from ..model import GPT, ModelConfig
+
+BLOCK = 32
+"""Rows have a multiple of so many slots."""
+
+
+class Memory:
+    """Of `rows` rows, in float32. Allocated once; it never grows."""
+
+    def __init__(self, config: ModelConfig, rows: int, device: torch.device) -> None:
+        self.rows = rows
+        self.slots = -(-config.sequence_len // BLOCK) * BLOCK
+        shape = (config.depth, rows, config.kv_heads, self.slots, config.head_dim)
+        self.keys, self.values = (zeros_in_large_pages(math.prod(shape), device).view(shape) for _ in range(2))
+        shape = (1 + config.depth if config.short_conv else 0, rows, self.slots, config.width)
+        self.convolved = zeros_in_large_pages(math.prod(shape), device).view(shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What all rows take."""
+        return 2 * self.keys.nbytes + self.convolved.nbytes
+
+    @torch.inference_mode()
+    def copy(self, source: int, target: int, slots: int) -> None:
+        """Copy the first slots of a row to another."""
+        for memory in (self.keys, self.values):
+            memory[:, target, :, :slots] = memory[:, source, :, :slots]
+        self.convolved[:, target, :slots] = self.convolved[:, source, :slots]
+
+    @torch.inference_mode()
+    def swap(self, a: int, b: int, slots: int) -> None:
+        """Exchange the first slots of two rows."""
+        for memory in (self.keys, self.values):
+            kept = memory[:, a, :, :slots].clone()
+            memory[:, a, :, :slots] = memory[:, b, :, :slots]
+            memory[:, b, :, :slots] = kept
+        self.convolved[:, [a, b], :slots] = self.convolved[:, [b, a], :slots]
+
+
+def zeros_in_large_pages(count: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """So many zeros. On Linux the memory is asked for in large pages, in which a CPU finds its way about faster."""
+    if not count or device.type != "cpu" or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(count, dtype=dtype, device=device)
+    pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype)
+
+
+def conv_shares(model: GPT) -> Tensor:
+    """The weights of the embedding's convolution, then of every layer's: (1 + depth, reach, C)."""
+    named = dict(model.named_parameters())
+    layers = [f"blocks.{i}.mlp.conv.weight" for i in range(model.config.depth)]
+    return torch.stack([named[name].detach() for name in ("embedding_conv.weight", *layers)])
+
+
+def rotations(config: ModelConfig, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of all positions' angles, (S, D/2) each: the model's rotary positions."""
+    half = torch.arange(config.head_dim // 2, device=device)
+    angles = torch.arange(slots, device=device)[:, None] * config.rope_theta ** (half * (-2 / config.head_dim))
+    return angles.cos(), angles.sin()

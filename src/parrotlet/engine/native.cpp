@@ -1,0 +1,346 @@
+// The model's forward pass for generation on a CPU, in one call: `native.py` compiles this for the machine it runs on.
+//
+//     N tokens of a pass = B rows × T positions, C width, H heads, K key/value heads, D head width, F hidden units
+//
+// Every number is added up in an order that does not depend on how many rows or threads there are: so a token's scores
+// are the same to the last bit whatever else is in the pass. Weights, and what they multiply, are float32 or bfloat16;
+// all the rest is float32.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+typedef float Lanes __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Pairs __attribute__((vector_size(64)));
+constexpr int64_t REACH = 3;  // of a short convolution
+constexpr int64_t LANES = 16, GROUP = 32;  // outputs of a matrix lie in groups, see `pack` in native.py
+#ifdef __AVX512F__
+constexpr int64_t ROWS = 8;  // rows at a time: as many sums as there are registers for
+#else
+constexpr int64_t ROWS = 2;
+#endif
+
+struct Layer {
+    const void *qkv, *out, *up, *down;
+};
+
+struct Pass {
+    int64_t depth, width, heads, kv_heads, head_dim, hidden, vocab, rows, slots, threads;
+    float eps;
+    const Layer* layers;
+    const void* head;
+    const float *embedding, *shares, *cos, *sin;  // shares: (1 + depth, REACH, C), null without; cos, sin: (slots, D / 2)
+    float *keys, *values;                         // (depth, rows, K, slots, D)
+    float* convolved;                             // (1 + depth, rows, slots, C): what short convolutions were given
+    int64_t first_row, B, T;
+    const int64_t *tokens, *positions;  // (B, T) each
+    float* scores;                      // (B, vocab in whole groups), after the last position of each row; null: none
+};
+
+template <class V> V load(const void* from) {
+    V lanes;
+    memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+
+float sum(Lanes v) {  // halves upon halves
+    float lanes[LANES];
+    memcpy(lanes, &v, sizeof v);
+    for (int64_t half = LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+float dot(const float* a, const float* b, int64_t n) {
+    Lanes lanes = {};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) lanes += load<Lanes>(a + i) * load<Lanes>(b + i);
+    float total = sum(lanes);
+    for (; i < n; ++i) total += a[i] * b[i];
+    return total;
+}
+
+// e^x for x ≤ 0, within 2 units in the last place: 2^n · e^r with |r| ≤ ln 2 / 2.
+Lanes exponential(Lanes x) {
+    x = x < -87.0f ? Lanes{} - 87.0f : x;
+    Lanes n = x * 1.44269504f + 12582912.0f;  // rounded to a whole number by its size
+    n -= 12582912.0f;
+    Lanes r = x - n * 0.693145752f - n * 1.42860677e-6f;
+    Lanes p = r * 1.98412698e-4f + 1.38888889e-3f;
+    for (float c : {8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+    return (Lanes)((Ints)p + (__builtin_convertvector(n, Ints) << 23));
+}
+
+// What matrices multiply: float32 one by one, bfloat16 in pairs.
+
+struct Float32 {
+    typedef float Stored;
+    typedef float Unit;
+    typedef Lanes Weights;
+    static float store(float x) { return x; }
+    static Lanes add(Lanes sum, Lanes w, float x) { return sum + w * x; }
+};
+
+struct Bfloat16 {
+    typedef uint16_t Stored;
+    typedef uint32_t Unit;
+    typedef Pairs Weights;
+    static uint16_t store(float x) {  // to the nearest, ties to even
+        uint32_t bits;
+        memcpy(&bits, &x, 4);
+        return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    }
+    static Lanes add(Lanes sum, Pairs w, uint32_t x) {
+#ifdef __AVX512BF16__
+        return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(x));
+#else
+        uint32_t halves[2] = {x << 16, x & 0xffff0000};
+        float xs[2];
+        memcpy(xs, halves, 8);
+        sum = sum + (Lanes)(w << 16) * xs[0];
+        return sum + (Lanes)(w & 0xffff0000) * xs[1];
+#endif
+    }
+};
+
+// R rows of x times a group of outputs.
+template <class Type, int64_t R, class Store>
+void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
+    Lanes sums[R][2] = {};
+    for (int64_t k = 0; k < units; ++k) {
+        auto w0 = load<typename Type::Weights>(w + GROUP * k), w1 = load<typename Type::Weights>(w + GROUP * k + LANES);
+        for (int64_t r = 0; r < R; ++r) {
+            sums[r][0] = Type::add(sums[r][0], w0, x[r * stride + k]);
+            sums[r][1] = Type::add(sums[r][1], w1, x[r * stride + k]);
+        }
+    }
+    for (int64_t r = 0; r < R; ++r) store(r, sums[r][0], sums[r][1]);
+}
+
+template <class Type> class Forward {
+    typedef typename Type::Stored Stored;
+    typedef typename Type::Unit Unit;
+    static constexpr int64_t PAD = 64 / sizeof(Stored);  // so that rows do not share the same few lines of the cache
+
+    const Pass& p;
+    int64_t N = p.B * p.T, C = p.width, D = p.head_dim, F = p.hidden, qkv_width = C + 2 * p.kv_heads * D;
+    int64_t qkv_stride = whole(qkv_width);
+    std::vector<float> x = std::vector<float>(N * whole(C)), qkv = std::vector<float>(N * qkv_stride);
+    std::vector<Stored> y = std::vector<Stored>(N * (C + PAD)), hidden = std::vector<Stored>(N * (whole(F) + PAD));
+    std::atomic<int> arrived{0}, passed{0};
+
+    static int64_t whole(int64_t outputs) { return (outputs + GROUP - 1) / GROUP * GROUP; }
+
+   public:
+    explicit Forward(const Pass& pass) : p(pass) {}
+
+    void run() {
+        std::vector<std::thread> others;
+        for (int64_t i = 1; i < p.threads; ++i) others.emplace_back([this, i] { work(i); });
+        work(0);
+        for (auto& other : others) other.join();
+    }
+
+   private:
+    void work(int64_t me) {
+        int phase = 0;
+        std::vector<Stored> normed(N * (C + PAD));
+        std::vector<float> weights((p.slots + LANES) * 1);
+        if (p.shares) {
+            each(me, N, [&](int64_t n) { memcpy(given(0, n, 0), embedding(n), C * sizeof(float)); });
+            wait(++phase);
+        }
+        each(me, N, [&](int64_t n) { embed(n); });
+        wait(++phase);
+        for (int64_t l = 0; l < p.depth; ++l) {
+            const Layer& layer = p.layers[l];
+            for (int64_t n = 0; n < N; ++n) norm(n, &normed[n * (C + PAD)]);
+            linear(me, normed.data(), C + PAD, N, layer.qkv, C, qkv_width, [&](int64_t n, int64_t at, Lanes a, Lanes b) {
+                put(&qkv[n * qkv_stride + at], a, b);
+            });
+            wait(++phase);
+            each(me, N * (p.heads + 2 * p.kv_heads), [&](int64_t i) { turn(l, i); });
+            wait(++phase);
+            each(me, N * p.heads, [&](int64_t i) { attend(l, i, weights.data()); });
+            wait(++phase);
+            auto add = [&](int64_t n, int64_t at, Lanes a, Lanes b) {
+                float* to = &x[n * whole(C) + at];
+                put(to, load<Lanes>(to) + a, load<Lanes>(to + LANES) + b);
+            };
+            linear(me, y.data(), C + PAD, N, layer.out, C, C, add);
+            wait(++phase);
+            if (p.shares) {
+                each(me, N, [&](int64_t n) { scaled(n, [&](int64_t c, float value) { given(l + 1, n, 0)[c] = value; }); });
+                wait(++phase);
+                std::vector<float> row(C);
+                for (int64_t n = 0; n < N; ++n) {
+                    convolve(l + 1, n, row.data());
+                    for (int64_t c = 0; c < C; ++c) normed[n * (C + PAD) + c] = Type::store(row[c]);
+                }
+            } else {
+                for (int64_t n = 0; n < N; ++n) norm(n, &normed[n * (C + PAD)]);
+            }
+            linear(me, normed.data(), C + PAD, N, layer.up, C, F, [&](int64_t n, int64_t at, Lanes a, Lanes b) {
+                a = a > 0.0f ? a * a : Lanes{}, b = b > 0.0f ? b * b : Lanes{};
+                Stored* to = &hidden[n * (whole(F) + PAD) + at];
+                for (int64_t i = 0; i < LANES; ++i) to[i] = Type::store(a[i]), to[i + LANES] = Type::store(b[i]);
+            });
+            wait(++phase);
+            linear(me, hidden.data(), whole(F) + PAD, N, layer.down, F, C, add);
+            wait(++phase);
+        }
+        if (!p.scores) return;
+        for (int64_t b = 0; b < p.B; ++b) norm((b + 1) * p.T - 1, &normed[b * (C + PAD)]);
+        linear(me, normed.data(), C + PAD, p.B, p.head, C, p.vocab, [&](int64_t b, int64_t at, Lanes first, Lanes second) {
+            put(p.scores + b * whole(p.vocab) + at, first, second);
+        });
+    }
+
+    static void put(float* to, Lanes a, Lanes b) {
+        memcpy(to, &a, sizeof a);
+        memcpy(to + LANES, &b, sizeof b);
+    }
+
+    // Until all threads have come here as many times.
+    void wait(int phase) {
+        if (arrived.fetch_add(1) + 1 == phase * p.threads) {
+            passed.store(phase);
+            passed.notify_all();
+            return;
+        }
+        for (int tries = 0; tries < 2000; ++tries)
+            if (passed.load() == phase) return;
+        passed.wait(phase - 1);  // asleep: others need the core
+    }
+
+    template <class Do> void each(int64_t me, int64_t count, Do work) {
+        for (int64_t i = me; i < count; i += p.threads) work(i);
+    }
+
+    // This thread's share of rows times a matrix: store(row, first output, 2 × 16 outputs).
+    template <class Store>
+    void linear(int64_t me, const Stored* in, int64_t stride, int64_t rows, const void* matrix, int64_t inputs,
+                int64_t outputs, Store store) {
+        int64_t groups = whole(outputs) / GROUP, units = inputs * sizeof(Stored) / sizeof(Unit);
+        stride = stride * sizeof(Stored) / sizeof(Unit);
+        auto at = [&](int64_t n) { return (const Unit*)in + n * stride; };
+        for (int64_t g = me * groups / p.threads; g < (me + 1) * groups / p.threads; ++g) {
+            auto from = (const Unit*)matrix + g * GROUP * units;
+            auto stored = [&](int64_t n) { return [&, n](int64_t r, Lanes a, Lanes b) { store(n + r, g * GROUP, a, b); }; };
+            int64_t n = 0;
+            for (; n + ROWS <= rows; n += ROWS) tile<Type, ROWS>(at(n), stride, from, units, stored(n));
+            for (; n + 4 <= rows; n += 4) tile<Type, 4>(at(n), stride, from, units, stored(n));
+            for (; n < rows; ++n) tile<Type, 1>(at(n), stride, from, units, stored(n));
+        }
+    }
+
+    const float* embedding(int64_t n) const { return p.embedding + p.tokens[n] * C; }
+
+    void embed(int64_t n) {
+        float* to = &x[n * whole(C)];
+        if (p.shares) convolve(0, n, to);
+        else memcpy(to, embedding(n), C * sizeof(float));
+        float scale = inverse_rms(to, C);
+        for (int64_t c = 0; c < C; ++c) to[c] *= scale;
+    }
+
+    // What the convolution of a layer (0: of the embedding) was given `back` tokens before token n.
+    float* given(int64_t layer, int64_t n, int64_t back) const {
+        int64_t row = p.first_row + n / p.T;
+        return p.convolved + ((layer * p.rows + row) * p.slots + p.positions[n] - back) * C;
+    }
+
+    void convolve(int64_t layer, int64_t n, float* to) const {
+        memcpy(to, given(layer, n, 0), C * sizeof(float));
+        for (int64_t back = 1; back <= std::min(REACH, p.positions[n]); ++back) {
+            const float *shares = p.shares + (layer * REACH + back - 1) * C, *before = given(layer, n, back);
+            for (int64_t c = 0; c < C; ++c) to[c] += shares[c] * before[c];
+        }
+    }
+
+    float inverse_rms(const float* from, int64_t n) const { return 1 / std::sqrt(dot(from, from, n) / n + p.eps); }
+
+    // The residual stream of token n, normed: store(channel, value).
+    template <class Store> void scaled(int64_t n, Store store) const {
+        const float* from = &x[n * whole(C)];
+        float scale = inverse_rms(from, C);
+        for (int64_t c = 0; c < C; ++c) store(c, from[c] * scale);
+    }
+
+    void norm(int64_t n, Stored* to) const {
+        scaled(n, [&](int64_t c, float value) { to[c] = Type::store(value); });
+    }
+
+    float* slot(float* memory, int64_t layer, int64_t n, int64_t head, int64_t position) const {
+        int64_t row = p.first_row + n / p.T;
+        return memory + (((layer * p.rows + row) * p.kv_heads + head) * p.slots + position) * D;
+    }
+
+    // Queries are turned, normed and scaled where they are; keys, turned and normed, and values go into the memory.
+    void turn(int64_t layer, int64_t i) {
+        int64_t n = i / (p.heads + 2 * p.kv_heads), head = i % (p.heads + 2 * p.kv_heads), position = p.positions[n];
+        float* from = &qkv[n * qkv_stride + head * D];
+        if (head >= p.heads + p.kv_heads) {
+            memcpy(slot(p.values, layer, n, head - p.heads - p.kv_heads, position), from, D * sizeof(float));
+            return;
+        }
+        const float *cos = p.cos + position * (D / 2), *sin = p.sin + position * (D / 2);
+        for (int64_t d = 0; d < D / 2; ++d) {
+            float a = from[d], b = from[d + D / 2];
+            from[d] = a * cos[d] + b * sin[d];
+            from[d + D / 2] = b * cos[d] - a * sin[d];
+        }
+        float scale = inverse_rms(from, D);
+        float* to = head < p.heads ? from : slot(p.keys, layer, n, head - p.heads, position);
+        if (head < p.heads) scale /= std::sqrt((float)D);
+        for (int64_t d = 0; d < D; ++d) to[d] = from[d] * scale;
+    }
+
+    // Softmax attention of one head of one token. `weights`: room for all slots.
+    void attend(int64_t layer, int64_t i, float* weights) {
+        int64_t n = i / p.heads, head = i % p.heads, slots = p.positions[n] + 1;
+        const float* query = &qkv[n * qkv_stride + head * D];
+        const float* keys = slot(p.keys, layer, n, head / (p.heads / p.kv_heads), 0);
+        float largest = -INFINITY;
+        for (int64_t s = 0; s < slots; ++s) largest = std::max(largest, weights[s] = dot(query, keys + s * D, D));
+        for (int64_t s = slots; s % LANES; ++s) weights[s] = -INFINITY;
+        Lanes sums = {};
+        for (int64_t s = 0; s < slots; s += LANES) {
+            Lanes e = exponential(load<Lanes>(weights + s) - largest);
+            memcpy(weights + s, &e, sizeof e);
+            sums += e;
+        }
+        const float* values = slot(p.values, layer, n, head / (p.heads / p.kv_heads), 0);
+        Stored* to = &y[n * (C + PAD) + head * D];
+        float scale = 1 / sum(sums);
+        int64_t d = 0;
+        for (; d + 8 * LANES <= D; d += 8 * LANES) mix<8>(weights, scale, values + d, slots, to + d);
+        for (; d + 4 * LANES <= D; d += 4 * LANES) mix<4>(weights, scale, values + d, slots, to + d);
+        for (; d + LANES <= D; d += LANES) mix<1>(weights, scale, values + d, slots, to + d);
+        for (; d < D; ++d) {
+            float total = 0;
+            for (int64_t s = 0; s < slots; ++s) total += weights[s] * values[s * D + d];
+            to[d] = Type::store(total * scale);
+        }
+    }
+
+    template <int P> void mix(const float* weights, float scale, const float* values, int64_t slots, Stored* to) const {
+        Lanes sums[P] = {};
+        for (int64_t s = 0; s < slots; ++s)
+            for (int j = 0; j < P; ++j) sums[j] += weights[s] * load<Lanes>(values + s * D + j * LANES);
+        for (int j = 0; j < P; ++j)
+            for (int64_t l = 0; l < LANES; ++l) to[j * LANES + l] = Type::store(sums[j][l] * scale);
+    }
+};
+
+extern "C" void forward_float32(const Pass* pass) { Forward<Float32>(*pass).run(); }
+extern "C" void forward_bfloat16(const Pass* pass) { Forward<Bfloat16>(*pass).run(); }
