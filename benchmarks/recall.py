@@ -47,9 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"{'letters':<10} {'short conv':<12} letters right after {args.steps} steps (a guess: {1 / PAIRS:.0%})")
     for in_order, conv in itertools.product((False, True), (False, True)):
-        config = ModelConfig(
-            depth=4, vocab_size=512, sequence_len=64, width=256, heads=4, kv_heads=4, short_conv=conv
-        )
+        config = ModelConfig(depth=4, vocab_size=512, sequence_len=64, width=256, heads=4, kv_heads=4, short_conv=conv)
         model = GPT.build(config, seed=1)
         optimizers = Optimizers(model, OptimSettings(embedding_lr=0.04))
         generator = torch.Generator().manual_seed(0)

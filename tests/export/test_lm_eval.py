@@ -53,9 +53,9 @@ WORDS = ("parrot", "earn", "river", "oak tree", "小鹦鹉", "morning", "7 apple
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "shift"])
 def run(request, tmp_path_factory, tokenizer, make_random_run):
     """A run with a base stage, whose special tokens are never the likeliest."""
-    return make_random_run(
-        tmp_path_factory.mktemp("run"), tokenizer, "base", specials=False, short_conv=request.param
-    )[0]
+    return make_random_run(tmp_path_factory.mktemp("run"), tokenizer, "base", specials=False, short_conv=request.param)[
+        0
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -67,11 +67,7 @@ class Tree:
     @property
     def asked(self) -> list[int]:
         """Columns from which what is scored is predicted, text by text."""
-        return [
-            self._column(k, t)
-            for k, row in enumerate(self.rows)
-            for t in range(row.start - 1, len(row.ids) - 1)
-        ]
+        return [self._column(k, t) for k, row in enumerate(self.rows) for t in range(row.start - 1, len(row.ids) - 1)]
 
     def _column(self, k: int, t: int) -> int:
         """Where token t of text k lies."""
