@@ -1,5 +1,7 @@
 """Row plans: whole conversations, apart, in an exact order."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -184,3 +186,16 @@ def test_padding_is_counted_as_neither_token_nor_target(tokenizer):
     n = len(render(Talks([(1, 2)])[0], tokenizer))
     assert isinstance(batch, Batch)
     assert (batch.tokens, batch.supervised) == (n, n - 1)
+
+
+@pytest.mark.parametrize("steps", [{"rows_per_step": 4}, {"conversations_per_step": 8}])
+def test_pieces_come_phase_by_phase_in_every_epoch(steps):
+    rng = np.random.default_rng(1)
+    lengths, phases = rng.integers(3, 40, 400), rng.integers(1, 4, 400)
+    plan = plan_rows(lengths, phases, row_length=LENGTH, epochs=2, seed=5, **steps)
+    second = plan.epoch_starts[1]
+    assert sorted(p for row in plan.rows[second:] for p in row) == list(range(400))
+    steps_of_first = [range(a, b) for a, b in itertools.pairwise(plan.step_starts) if b <= second]
+    seen = [[phases[p] for row in step for p in plan.rows[row]] for step in steps_of_first]
+    assert len(seen) > 5
+    assert all(max(one) <= min(following) for one, following in itertools.pairwise(seen))

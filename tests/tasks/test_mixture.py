@@ -37,6 +37,16 @@ def texts(items: object) -> list[str]:
     return [c.messages[0].text for c in items]  # pyright: ignore
 
 
+def test_a_mixture_tells_the_phase_of_every_item() -> None:
+    early, late = Numbers("early", 5), Numbers("late", 3, repeat=2)
+    late.phase = 2
+    mixture = TaskMixture([late, early], seed=4)
+    assert mixture.phases.tolist() == [mixture.tasks[mixture.locate(i)[0]].phase for i in range(11)]
+    before = mixture.fingerprint
+    late.phase = 3
+    assert TaskMixture([late, early], seed=4).fingerprint != before
+
+
 many_tasks = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 4)), max_size=5).map(
     lambda sizes: [Numbers(f"t{i}", size, repeat) for i, (size, repeat) in enumerate(sizes)]
 )

@@ -58,8 +58,10 @@ def print_conversations(run: Run) -> None:
         verdict = ("right", "green") if answer["correct"] else ("wrong", "red")
         console.print()
         console.print(Text.assemble((f"{task}: ", "dim"), verdict))
-        console.print(Text.assemble(("user       ", "bold"), answer["prompt"]))
-        console.print(Text.assemble(("assistant  ", "bold"), parts_as_text(answer["answer"])))
+        said = Table.grid(padding=(0, 2))
+        said.add_row(Text("user", "bold"), Text(answer["prompt"]))
+        said.add_row(Text("assistant", "bold"), parts_as_text(answer["answer"]))
+        console.print(said)
 
 
 def parts_as_text(parts: list[dict[str, str]]) -> Text:

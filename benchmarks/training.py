@@ -1,0 +1,176 @@
+"""Base training on a CPU beside nanochat's: whole processes, one after the other in turns, on the same text.
+
+    python benchmarks/training.py --data HUB --nanochat DIR --home HOME [--rounds 3]
+    python benchmarks/training.py --data HUB --nanochat DIR --home HOME --bpb 5 12.5
+
+HUB is a folder in the Hub's layout that holds the text of text-en.toml; DIR a checkout of nanochat, HOME its base
+folder (NANOCHAT_BASE_DIR) with the same text and a tokenizer of 8,192 tokens. What it imports must be installed
+beside (--python). Without --nanochat only Parrotlet is measured.
+
+The first form tells tokens a second of a training step, optimiser included (median over the steps after the third),
+seconds from the start of the process to the end of the first step, and peak memory. The second tells the bits per
+byte of the validation text that so many minutes of wall clock end with, the final validation included: the number of
+steps is set from the first form's figures, and the wall clock that it took is told.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RECIPE = Path(__file__).with_name("text-en.toml")
+NANOCHAT = ["--depth=4", "--head-dim=64", "--window-pattern=L", "--max-seq-len=512", "--device-batch-size=16"]
+NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu", "--eval-tokens=524288"]
+STEP_TOKENS = 8192
+VALIDATION_SECONDS = 30
+"""Rough time of the final validation and of leaving, kept free at the end of a timed run."""
+
+
+@dataclass
+class Outcome:
+    tokens_per_second: float
+    first_step: float
+    """Seconds from the start of the process."""
+    wall: float
+    gigabytes: float
+    bits_per_byte: float | None
+
+
+def started(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
+    """A process that writes to `log`."""
+    with log.open("wb") as file:
+        return subprocess.Popen(command, env=os.environ | env, stdout=file, stderr=subprocess.STDOUT, cwd=log.parent)
+
+
+def watched(process: subprocess.Popen[bytes], began: float, log: Path, stepped: Callable[[], bool]) -> dict[str, float]:
+    """Wait for the end; when `stepped` was true first, the wall clock, and the peak of memory."""
+    first = kilobytes = 0.0
+    while process.poll() is None:
+        kilobytes = max(kilobytes, peak(process.pid))
+        if not first and stepped():
+            first = time.perf_counter() - began
+        time.sleep(0.02)
+    if process.returncode or not first:
+        raise SystemExit(f"{process.args} failed:\n{log.read_text()[-2000:]}")
+    return {"first_step": first, "wall": time.perf_counter() - began, "gigabytes": kilobytes / 2**20}
+
+
+def peak(pid: int) -> float:
+    """The most memory that a process has had so far, in kB (Linux; 0 elsewhere and for a process that has ended)."""
+    try:
+        return float(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+    except (OSError, IndexError):
+        return 0.0
+
+
+def parrotlet(args: argparse.Namespace, folder: Path, steps: int, *changes: str) -> Outcome:
+    """A run of its own, with the tokenizer trained before."""
+    tail = ["--recipe", str(RECIPE), "--run", str(folder)]
+    tail += ["--set", f"data.hub={args.data}", f"base.num_iterations={steps}", *changes]
+    command = [sys.executable, "-m", "parrotlet", "train"]
+    subprocess.run([*command, "tokenizer", *tail], check=True, capture_output=True)
+    log, metrics = folder.with_suffix(".log"), folder / "base" / "metrics.jsonl"
+    began = time.perf_counter()
+    times = watched(
+        started([*command, "base", *tail], log), began, log, lambda: metrics.exists() and metrics.stat().st_size > 0
+    )
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    bits = re.findall(r"val_bpb ([\d.]+)", log.read_text())
+    rates = [line["tokens"] / line["seconds"] for line in lines]
+    return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
+
+
+def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str) -> Outcome:
+    """nanochat's base training as its users start it."""
+    folder.mkdir()
+    env = {"NANOCHAT_BASE_DIR": args.home, "NANOCHAT_DTYPE": dtype, "WANDB_MODE": "disabled"}
+    env |= {"PYTHONPATH": os.pathsep.join([args.nanochat, *args.path]), "PYTHONUNBUFFERED": "1"}
+    command = [args.python, "-m", "scripts.base_train", *NANOCHAT, f"--total-batch-size={STEP_TOKENS}"]
+    command += [f"--num-iterations={steps}", "--eval-every=-1" if steps <= args.steps else f"--eval-every={steps}"]
+    command += [f"--model-tag={folder.name}"]
+    log, began = folder / "log.txt", time.perf_counter()
+    times = watched(started(command, log, **env), began, log, lambda: "tok/sec" in log.read_text())
+    rates = [float(rate.replace(",", "")) for rate in re.findall(r"tok/sec: ([\d,]+)", log.read_text())]
+    bits = re.findall(r"Validation bpb: ([\d.]+)", log.read_text())
+    return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
+
+
+def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
+    ways = {"Parrotlet": lambda at: parrotlet(args, at, args.steps)}
+    ways["Parrotlet, short_conv"] = lambda at: parrotlet(args, at, args.steps, "model.short_conv=true")
+    if args.nanochat:
+        ways["nanochat, bfloat16"] = lambda at: nanochat(args, at, args.steps, "bfloat16")
+        ways["nanochat, float32"] = lambda at: nanochat(args, at, args.steps, "float32")
+    found = {name: [] for name in ways}
+    for turn in range(args.rounds):
+        for number, (name, way) in enumerate(ways.items()):
+            found[name].append(way(folder / f"{turn}-{number}"))
+            print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
+    return found
+
+
+def print_table(found: dict[str, list[Outcome]]) -> None:
+    first = next(iter(found.values()))
+    print(f"{'':<24}{'tokens/s':>10}{'ratio':>8}{'first step':>12}{'ratio':>8}{'GB':>7}{'ratio':>8}")
+    for name, outcomes in found.items():
+        row = f"{name:<24}"
+        for field, width, form in (
+            ("tokens_per_second", 10, ",.0f"),
+            ("first_step", 10, ".1f"),
+            ("gigabytes", 7, ".2f"),
+        ):
+            mine, ours = (statistics.median(getattr(o, field) for o in outs) for outs in (outcomes, first))
+            ratio = ours / mine if field == "tokens_per_second" else mine / ours
+            row += f"{format(mine, form):>{width}}{' s' if field == 'first_step' else ''}{ratio:>7.2f}×"
+        print(row)
+    print("medians; ratios: how many times better Parrotlet is")
+
+
+def bits_per_byte(args: argparse.Namespace, folder: Path) -> None:
+    """Ours after the first number of minutes, nanochat's after the second."""
+    ours, theirs = args.bpb
+    probe = parrotlet(args, folder / "probe", 12, *args.set)
+    step_tokens = next((int(s.split("=")[1]) for s in args.set if s.startswith("base.tokens_per_step")), STEP_TOKENS)
+    steps = int((ours * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / step_tokens)
+    outcome = parrotlet(args, folder / "ours", steps, *args.set)
+    print(f"Parrotlet  {steps} steps of {step_tokens:,} tokens: {outcome.bits_per_byte} bits per byte, {outcome}")
+    if args.nanochat:
+        probe = nanochat(args, folder / "their-probe", args.steps, "bfloat16")
+        steps = int((theirs * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / STEP_TOKENS)
+        outcome = nanochat(args, folder / "theirs", steps, "bfloat16")
+        print(f"nanochat   {steps} steps of {STEP_TOKENS:,} tokens: {outcome.bits_per_byte} bits per byte, {outcome}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a folder in the Hub's layout")
+    parser.add_argument("--nanochat", help="a checkout of nanochat")
+    parser.add_argument("--home", help="its NANOCHAT_BASE_DIR")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter that nanochat runs with")
+    parser.add_argument("--path", nargs="*", default=[], help="folders with what nanochat imports")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12, help=f"of {STEP_TOKENS} tokens, a run")
+    parser.add_argument("--bpb", nargs=2, type=float, metavar="MINUTES", help="ours, theirs")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of text-en.toml, with --bpb")
+    parser.add_argument("--json", type=Path, help="write all outcomes here")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.bpb:
+            bits_per_byte(args, Path(folder))
+            return
+        found = throughput(args, Path(folder))
+    print_table(found)
+    if args.json:
+        args.json.write_text(json.dumps({name: [asdict(o) for o in outs] for name, outs in found.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
