@@ -151,7 +151,7 @@ MESSAGES = {
 @pytest.mark.parametrize("fault", MESSAGES)
 def test_a_rank_in_trouble_ends_the_job_with_one_message(folder, tmp_path, fault):
     train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run", "--timeout", "4"]
-    done = torchrun(2, "command", fault, *train)
+    done = torchrun(2, "command", fault, *train, options=["--shutdown-timeout=8"])  # a stopped rank hears nothing
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if "error: " in line]
     assert len(said) == 1, done.stderr[-3000:]
