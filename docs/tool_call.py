@@ -22,11 +22,12 @@ ASKED = Conversation((Message("user", "Divide 84 by 3."),))
 class Forger:
     """In the place of the engine's `Decoder`: wants one token after the other, each time a few, the best first."""
 
-    memory_bytes = 0
+    grain = 1
+    nbytes = 0
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         t = tokenizer
-        self.vocab_size = t.vocab_size
+        self.vocab_size, self.memory = t.vocab_size, self
         forged = [t.output_start, t.python_start]  # a result without a call; if that is not to be had, a call
         before, call, after = (t.encode(text) for text in ("84/3 = ", "84/3", "28."))
         self.wanted = [*([i] for i in before), forged, *([i] for i in [*call, t.python_end, *after, t.assistant_end])]
