@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import tyro
 
@@ -46,7 +47,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app = tyro.extras.SubcommandApp()
     for name, module in COMMANDS.items():
-        app.command(leave_none_unsaid(getattr(import_module(f".{module}", __name__), module)), name=name)
+        command: Any = leave_none_unsaid(getattr(import_module(f".{module}", __name__), module))
+        app.command(command, name=name)
     from .. import ranks  # imports torch, so not above
 
     try:

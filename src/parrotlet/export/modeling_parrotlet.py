@@ -5,7 +5,7 @@ This file travels with exported models; `transformers` loads it with `trust_remo
 only custom code there: everything else is `transformers`' own NanoChat.
 """
 
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # The types that transformers states for NanoChat don't fit its own calls.
 
 from __future__ import annotations
