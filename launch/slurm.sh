@@ -17,6 +17,8 @@
 set -euo pipefail
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# Each restart of the ranks gets a store of its own: in the old one the addresses of the dead would be found.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # A port of its own for each job, should two of them share a machine.
 port=$((20000 + SLURM_JOB_ID % 10000))
 

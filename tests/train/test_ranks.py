@@ -35,6 +35,7 @@ def torchrun(world, *arguments, options=(), timeout=250):
         "--",
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # see docs/distributed.md
     return subprocess.run(
         [*command, str(JOBS), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=environment
     )
@@ -139,7 +140,6 @@ def test_all_stages_on_two_ranks_then_on_one(done):
     assert series(two, "base", "loss") == pytest.approx(before[0], abs=3 * max(furthest(reordered, one, "base"), 1e-6))
 
 
-RACES = pytest.mark.skip(reason="does not hold yet: the dead rank's peers may fail in gloo before the watch speaks")
 MESSAGES = {
     "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
     "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
@@ -149,9 +149,7 @@ MESSAGES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "fault", [pytest.param("dies", marks=RACES), pytest.param("stops", marks=RACES), "hangs", "nan"]
-)
+@pytest.mark.parametrize("fault", MESSAGES)
 def test_a_rank_in_trouble_ends_the_job_with_one_message(folder, tmp_path, fault):
     train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run", "--timeout", "4"]
     done = torchrun(2, "command", fault, *train, options=["--shutdown-timeout=8"])  # a stopped rank hears nothing
@@ -170,7 +168,6 @@ def left_over(name):
     return [path for path in commands if name in path.read_text(errors="replace")]
 
 
-@RACES
 @pytest.mark.slow
 def test_torchrun_restarts_and_goes_on(folder, tmp_path):
     train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run"]

@@ -39,6 +39,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if ranks.world_size() > 1:
+            self._beat()  # at once: a rank that goes before its next beat has been seen, too
             threading.Thread(target=self._run, name="watch", daemon=True).start()
         return self
 
@@ -53,14 +54,17 @@ class Watch:
 
     def _run(self) -> None:
         while not self._closed.wait(BEAT_SECONDS):
-            self._beats += 1
             try:
-                ranks.post("beat", f"{self._beats} {self._where}")
+                self._beat()
             except RuntimeError:  # nobody will end this process, so it does so itself
                 print(f"error: rank {ranks.rank()}: the launcher is gone ({self._where})", file=sys.stderr, flush=True)
                 os._exit(2)
             if time.monotonic() > self._until:
                 self._end_standstill()
+
+    def _beat(self) -> None:
+        self._beats += 1
+        ranks.post("beat", f"{self._beats} {self._where}")
 
     def _end_standstill(self) -> None:
         """End the process: the main thread is inside something that may never return."""
