@@ -42,6 +42,16 @@ def test_the_call_that_is_said_to_fail_fails(outputs):
     assert "<|output_start|>error: " in block
 
 
+@pytest.mark.parametrize("task", ["multiple-choice", "identity"])
+def test_what_is_said_to_be_the_same_conversation_is_the_same(outputs, task):
+    """Items are numbered from where a stage begins to read: the same number need not be the same row."""
+    page = (DOCS / "questions.md").read_text("utf-8")
+    blocks = [block.groups() for block in outputs.BLOCK.finditer(page)]
+    rows = [re.search(r"\(.*, row \d+\)", text)[0] for command, text in blocks if f"--item {task}[" in command]
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+
+
 def test_an_output_that_drifts_is_seen(outputs, monkeypatch):
     monkeypatch.setattr(outputs, "output", lambda command: f"what {command} prints now\n")
     page = "before\n```console\n$ parrotlet runs\nold\n```\nafter\n```\nno command\n```\n"

@@ -26,16 +26,17 @@ function points(columns, name) {
 function curves(stages) {
   return Object.entries(stages).flatMap(([stage, { training, validation }]) => {
     const drawn = [
-      figure(`${t("loss")} · ${t("val_loss")} ●`, points(training, "loss"), points(validation, "val_loss")),
-      figure(t("val_bpb"), points(validation, "val_bpb"), points(validation, "val_bpb")),
-      figure(t("lr"), points(training, "lr_mult")),
+      figure([`${t("loss")} · ${t("val_loss")} `, make("span", { className: "mark" }, "●")], points(training, "loss"), points(validation, "val_loss")),
+      figure([t("val_bpb")], points(validation, "val_bpb"), points(validation, "val_bpb")),
+      figure([t("lr")], points(training, "lr_mult")),
     ].filter(Boolean);
     return [make("h2", {}, stage), make("div", { className: `charts ${stage}` }, ...drawn)];
   });
 }
 
-function figure(name, line, dots) {
-  return line.length ? make("figure", {}, make("figcaption", {}, name), chart(name, line, dots)) : null;
+function figure(caption, line, dots) {
+  const name = caption.map((part) => part.textContent ?? part).join("");
+  return line.length ? make("figure", {}, make("figcaption", {}, ...caption), chart(name, line, dots)) : null;
 }
 
 function results({ stages }) {
