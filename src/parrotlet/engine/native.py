@@ -23,7 +23,7 @@ from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
-THREAD_PAYS = 2_000_000
+THREAD_PAYS = 16_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
 GROUP = 32
 """Outputs of a matrix that lie together."""
