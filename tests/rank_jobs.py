@@ -89,14 +89,15 @@ def compared(model, reference, loss):
 
 
 def faulty(fault):
-    """Let rank 1 meet with something at `FAULT_STEP`."""
+    """Let a rank meet with something at `FAULT_STEP`: rank 0 if the fault is "0 dies", else rank 1."""
+    unlucky = 0 if fault.startswith("0") else 1
     compute, prefetch, calls = loop.accumulate_gradients, loop.prefetch, []
 
     def accumulate_gradients(*args):
         calls.append(args)
-        if len(calls) <= FAULT_STEP or ranks.rank() != 1:
+        if len(calls) <= FAULT_STEP or ranks.rank() != unlucky:
             return compute(*args)
-        if fault == "dies":
+        if fault.endswith("dies"):
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "stops":
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -104,7 +105,7 @@ def faulty(fault):
 
     def slow_prefetch(items):
         for number, item in enumerate(prefetch(items)):
-            if number == FAULT_STEP and ranks.rank() == 1:
+            if number == FAULT_STEP and ranks.rank() == unlucky:
                 time.sleep(1000)
             yield item
 
@@ -115,7 +116,7 @@ def faulty(fault):
 
 
 def command(fault, *arguments):
-    """The command line, with something wrong on rank 1 the first time that torchrun starts it."""
+    """The command line, with something wrong on a rank the first time that torchrun starts it."""
     from parrotlet.cli import main
 
     faulty(fault if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" else "none")

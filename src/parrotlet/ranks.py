@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -21,6 +23,10 @@ T = TypeVar("T")
 LONGEST_WAIT = datetime.timedelta(days=1)
 """For what one rank does while the others wait (training a tokenizer). In training, `train.watch` ends it sooner."""
 POLL_SECONDS = 0.02
+SECONDS_TO_SEE_IT = 1.5
+"""How long a rank that fails stays: three beats of `train.watch`."""
+_telling = threading.Lock()
+"""Held for good by the thread that has told the failure."""
 
 
 @contextlib.contextmanager
@@ -117,5 +123,21 @@ def first_to(claim: str) -> bool:
     """Whether no other rank has claimed this before; for what one of several ranks should say."""
     try:
         return not dist.is_initialized() or store().compare_set(claim, "", str(rank())) == str(rank()).encode()
-    except dist.DistError:  # the launcher, which keeps the store, is gone
+    except dist.DistError:  # who keeps the store is gone
         return True
+
+
+def tell_failure(message: str) -> None:
+    """Say on standard error why the job ends, unless another rank has said so.
+
+    With several ranks it stays until the others have seen this: rank 0 may be the one that keeps the store.
+    """
+    if world_size() == 1 or (first_to("failure") and _telling.acquire(blocking=False)):
+        print(message, file=sys.stderr, flush=True)
+    if world_size() > 1:
+        time.sleep(SECONDS_TO_SEE_IT)
+
+
+def failure_is_told() -> bool:
+    """Whether a rank has said why the job ends."""
+    return store().check(["failure"])

@@ -142,6 +142,7 @@ def test_all_stages_on_two_ranks_then_on_one(done):
 
 MESSAGES = {
     "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
+    "0 dies": ["rank 0 or its launcher is gone", "rank 1 waits at base step 5, computing"],
     "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
     "hangs": ["rank 1 stands still at base step 5, reading its rows"],
     "nan": ["rank 1, base step 5: the loss is nan"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
@@ -67,8 +68,9 @@ def main() -> None:
             raise
         sys.exit(_complain(f"{error.filename or 'a file'} could not be written: {error.strerror}. {MAKE_ROOM}"))
     except RuntimeError:  # what torch raises when another rank is gone
-        if ranks.world_size() == 1 or ranks.first_to("failure"):
+        if ranks.world_size() == 1:
             raise
+        ranks.tell_failure(traceback.format_exc())
         sys.exit(2)
     except KeyboardInterrupt:
         if ranks.is_first():
@@ -77,9 +79,7 @@ def main() -> None:
 
 
 def _complain(error: object) -> int:
-    """Tell the error, unless another rank has told of one already."""
     from .. import ranks
 
-    if ranks.first_to("failure"):
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    ranks.tell_failure(f"error: {error}")
     return 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections import Counter
+
+import torch.distributed as dist
 
 from .. import ranks
 from ..errors import UserError
@@ -18,6 +19,10 @@ STAND_STILL_SECONDS = 600.0
 """How long a rank may be at one thing."""
 PATIENCE = 6
 """How many times as long it may measure or save."""
+ENDED_FROM_OUTSIDE = (
+    "If it left no message of its own it was ended from outside: out of memory, or its machine failed. The last "
+    "checkpoint is intact; the same command goes on from it"
+)
 
 
 class Watch:
@@ -30,6 +35,7 @@ class Watch:
         self.stage, self.limit = stage, limit
         self._until = float("inf")
         self._where, self._beats = f"{stage}: starting", 0
+        self._told = False  # whether a rank has said why the job ends
         self._closed = threading.Event()
 
     def at(self, step: int, doing: str, patience: int = 1) -> None:
@@ -46,8 +52,12 @@ class Watch:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._until = float("inf")
         if isinstance(error, RuntimeError) and ranks.world_size() > 1:  # what torch raises when a peer is gone
-            gone = self.silent_ranks()
-            self._closed.set()
+            try:
+                gone = self.silent_ranks()
+            except dist.DistError:
+                raise UserError(self._alone()) from error
+            finally:
+                self._closed.set()
             if gone:
                 raise UserError(self._gone(gone)) from error
         self._closed.set()
@@ -56,8 +66,9 @@ class Watch:
         while not self._closed.wait(BEAT_SECONDS):
             try:
                 self._beat()
-            except RuntimeError:  # nobody will end this process, so it does so itself
-                print(f"error: rank {ranks.rank()}: the launcher is gone ({self._where})", file=sys.stderr, flush=True)
+            except dist.DistError:  # nobody will end this process, so it does so itself
+                if not self._told:
+                    ranks.tell_failure(f"error: {self._alone()}")
                 os._exit(2)
             if time.monotonic() > self._until:
                 self._end_standstill()
@@ -65,6 +76,7 @@ class Watch:
     def _beat(self) -> None:
         self._beats += 1
         ranks.post("beat", f"{self._beats} {self._where}")
+        self._told = ranks.failure_is_told()
 
     def _end_standstill(self) -> None:
         """End the process: the main thread is inside something that may never return."""
@@ -73,8 +85,7 @@ class Watch:
         time.sleep(2 * BEAT_SECONDS)
         silent = self.silent_ranks()
         message = self._gone(silent) if silent else _standing(_places(), self.limit)
-        if ranks.first_to("failure"):
-            print(f"error: {message}", file=sys.stderr, flush=True)
+        ranks.tell_failure(f"error: {message}")
         os._exit(2)
 
     def silent_ranks(self) -> dict[int, str]:
@@ -85,11 +96,10 @@ class Watch:
 
     def _gone(self, silent: dict[int, str]) -> str:
         which = "; ".join(f"rank {rank} is gone or stopped (last seen at {place})" for rank, place in silent.items())
-        return (
-            f"{which}; rank {ranks.rank()} waits at {self._where}. If it left no message of its own it was ended from "
-            "outside: out of memory, or its machine failed. The last checkpoint is intact; the same command goes on "
-            "from it"
-        )
+        return f"{which}; rank {ranks.rank()} waits at {self._where}. {ENDED_FROM_OUTSIDE}"
+
+    def _alone(self) -> str:
+        return f"rank 0 or its launcher is gone; rank {ranks.rank()} waits at {self._where}. {ENDED_FROM_OUTSIDE}"
 
 
 def _places() -> dict[int, str]:
