@@ -1,5 +1,6 @@
 """Spelling and letter counting: made from words."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from parrotlet.errors import UserError
 from parrotlet.hub import Hub
 from parrotlet.tasks import Split, Task, TaskSpec, build_task
+from parrotlet.tasks.base import ITEMS_VERSION
 from parrotlet.tasks.judge import extract_final_value, spelled_letters
 from parrotlet.tasks.words import Draw, words_of_split
 from parrotlet.tools import calculate
@@ -90,8 +92,8 @@ def test_spelling_answers() -> None:
     task = build("spelling", size=300)
     for index, conversation in enumerate(task):
         question, answer = (message.text for message in conversation.messages)
-        word, letters = re.fullmatch(r"(\w+): ([\w,]+)", answer).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        assert letters.replace(",", "") == word
+        word = answer.partition(":")[0]
+        assert answer == f"{word}: {' '.join(word)}"
         assert word in question.lower()
         assert word in task.where(index)
         assert spelled_letters(answer) == list(word)
@@ -101,9 +103,9 @@ def test_spelling_answers() -> None:
 
 def test_a_letter_counting_conversation() -> None:
     question, answer = build_task(TaskSpec(task="letter-counting"), Hub(), ["letter"])[0].messages
-    assert question.text == "How many times does the letter e occur in the word 'letter'?"
+    assert question.text == "How many times does the letter e occur in the word letter?"
     assert [part.text for part in answer.parts] == [
-        "letter: l,e,t,t,e,r\n\nl: 0\ne: 1\nt: 1\nt: 1\ne: 2\nr: 2\n\nThat makes 2. Python: ",
+        "letter: l e t t e r\n\nl: 0\ne: 1\nt: 1\nt: 1\ne: 2\nr: 2\n\nThat makes 2. Python: ",
         "'letter'.count('e')",
         "2",
         "\n\nPython says 2.\n\n#### 2",
@@ -121,7 +123,7 @@ def test_letter_counting_answers() -> None:
         assert word in question.text.lower()
         assert re.search(rf"(?<![a-z]){letter}('?s)?(?![a-z])", question.text.replace(word, ""))
         assert calculate(call.text) == output.text
-        assert first.text.startswith(f"{word}: {','.join(word)}\n")
+        assert first.text.startswith(f"{word}: {' '.join(word)}\n")
         steps = re.findall(r"^(\w): (\d+)$", first.text, re.MULTILINE)
         assert steps == [(word[i], str(word[: i + 1].count(letter))) for i in range(len(word))]
         assert extract_final_value(last.text) == output.text
@@ -168,3 +170,10 @@ def test_real_words(real_data: Path) -> None:
     assert not set(splits[0]) & set(splits[1])
     assert not (set(splits[0]) | set(splits[1])) & set(splits[2])
     assert all(0.045 < len(part) / len(words) < 0.055 for part in splits[1:])
+
+
+def test_other_items_are_another_version() -> None:
+    """What is kept of a task (lengths of its conversations, batches of a run) is found by its fingerprint."""
+    said = "".join(str(conversation.messages) for name in TASKS for conversation in build(name, size=200))
+    items = hashlib.sha256(said.encode()).hexdigest()[:8]
+    assert (ITEMS_VERSION, items) == (2, "3ee86373"), "raise ITEMS_VERSION in parrotlet/tasks/base.py"

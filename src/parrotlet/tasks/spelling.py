@@ -1,7 +1,8 @@
 """Spelling: a word, letter by letter.
 
 A word inside a sentence is one or two tokens, and each of its letters is another one: nothing in the tokens
-says how a word is spelled, so a model has to learn it. The answer repeats the word, then gives its letters.
+says how a word is spelled, so a model has to learn it. The answer repeats the word, then gives its letters, each
+with the blank before it a token of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ CHINESE = (
     "单词 {word} 由哪些字母组成？",
     "帮我拼一下 {word}",
 )
-QUOTES = ("", "", "", "'", '"')
+QUOTES = (*[""] * 6, "'", '"')
 """What people put around a word: mostly nothing."""
 CASUAL_ONE_IN = 3
 """One in so many questions is typed without a capital and without a mark at the end."""
@@ -113,5 +114,5 @@ def typed(question: str, draw: Draw) -> str:
 
 
 def spell(word: str) -> str:
-    """`cat` as `cat: c,a,t`."""
-    return f"{word}: {','.join(word)}"
+    """`cat` as `cat: c a t`."""
+    return f"{word}: {' '.join(word)}"

@@ -53,7 +53,7 @@ def counting(rng: random.Random) -> tuple[str, str]:
 
 def spelling(rng: random.Random, words: Sequence[str]) -> tuple[str, str]:
     """Some words, letter by letter, and how often a letter is in them."""
-    form = rng.choice((_spelled, _dashed, _letter_count, _letter_count, _ends))
+    form = rng.choice((_spelled, _apart, _letter_count, _letter_count, _ends))
     return "Spelling", "\n".join(form(word, rng) for word in rng.sample(words, rng.randint(3, 7)))
 
 
@@ -142,8 +142,8 @@ def _spelled(word: str, rng: random.Random) -> str:
     return f"The word {word} is spelled {', '.join(word)}."
 
 
-def _dashed(word: str, rng: random.Random) -> str:
-    return f"{word}: {'-'.join(word)}"
+def _apart(word: str, rng: random.Random) -> str:
+    return f"{word}: {' '.join(word)}"
 
 
 def _letter_count(word: str, rng: random.Random) -> str:

@@ -10,7 +10,7 @@ from . import library
 from .phrases import plural
 from .splits import stream
 
-SHORTEST, LONGEST = 3, 10
+SHORTEST, LONGEST, LONGEST_MADE_UP = 3, 10, 8
 """Letters in a word."""
 SPELLED_IN_DOCUMENTS = 600
 """Words that the documents spell. The word list has none of them, so tasks ask words that no text spelled."""
@@ -29,7 +29,7 @@ def word_list(seed: int, made_up: int = 3_500) -> tuple[list[str], list[str]]:
     wanted = len(words) + made_up
     while len(words) < wanted:
         word = _made_up(rng)
-        if SHORTEST <= len(word) <= LONGEST and not _RUDE.search(word):
+        if SHORTEST <= len(word) <= LONGEST_MADE_UP and not _RUDE.search(word):
             words.add(word)
     shuffled = rng.sample(sorted(words), len(words))
     return shuffled[SPELLED_IN_DOCUMENTS:], shuffled[:SPELLED_IN_DOCUMENTS]
