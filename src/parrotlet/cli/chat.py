@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..chat import Conversation, Message
-from ..engine import Completion, Engine, Logprob, Sampling
+from ..engine import Completion, Engine, Sampling
 from ..errors import UserError
 from ..inspect.terminal import percent
 from ..stages import StageName
+from ..tokenizer import ShownAnswer
 from ..train import Run, load_model
 from ..train.sources import cache_folder
 from .options import choose_stage, latest_run
@@ -151,9 +152,13 @@ class Talk:
         if self._last is None or self._last.logprobs is None:
             raise UserError("no answer yet")
         table = Table("id", "token", "probability", "", "likeliest there", box=None, pad_edge=False)
-        for id, logprob in zip(self._last.ids, self._last.logprobs, strict=True):
-            facts = ("", "injected", "") if logprob is None else (_likely(logprob.value), "sampled", self._top(logprob))
-            table.add_row(str(id), self._quoted(id), *facts)
+        shown = ShownAnswer(self._last.ids, self._tokenizer)
+        for place, (id, logprob) in enumerate(zip(self._last.ids, self._last.logprobs, strict=True)):
+            facts = ("", "injected", "")
+            if logprob is not None:
+                top = (f"{_quoted(shown.instead(place, other))} {_likely(value)}" for other, value in logprob.top)
+                facts = (_likely(logprob.value), "sampled", Text("  ".join(top)))
+            table.add_row(str(id), Text(_quoted(shown.texts[place])), *facts)
         self._console.print(table)
 
     def save(self, name: str) -> None:
@@ -168,12 +173,6 @@ class Talk:
             raise UserError(f"{name}: can't be written ({error.strerror})") from None
         print(f"[{len(self._messages)} messages added to {name}]")
 
-    def _top(self, logprob: Logprob) -> Text:
-        return Text("  ").join(Text(f"{self._quoted(id)} {_likely(value)}") for id, value in logprob.top)
-
-    def _quoted(self, id: int) -> Text:
-        return Text(json.dumps(self._tokenizer.token_text(id), ensure_ascii=False))
-
     def _stream(self, conversation: Conversation) -> Completion | None:
         completion = None
         try:
@@ -186,6 +185,11 @@ class Talk:
         except KeyboardInterrupt:
             return None
         return completion
+
+
+def _quoted(text: str) -> str:
+    r"""With line breaks as `\n`."""
+    return '"' + text.replace("\n", "\\n") + '"'
 
 
 def _likely(logprob: float) -> str:
