@@ -36,14 +36,25 @@ def http(server):
 
 
 @pytest.fixture
-def calculating(run, monkeypatch):
-    """A server whose model answers with a call, whatever it is asked; and the prompts that its engine gets."""
-    tokenizer, prompts = run.tokenizer(), []
-    ids = [*tokenizer.encode("It is "), tokenizer.python_start, *tokenizer.encode("10/4"), tokenizer.python_end]
-    ids += [*tokenizer.encode(" 元。"), tokenizer.assistant_end]
+def answers_with(run, monkeypatch):
+    """Makes all stages answer with a text, a call and another text, whatever they are asked."""
+    tokenizer = run.tokenizer()
 
     def last_question(row):
         return len(row) - row[::-1].index(tokenizer.assistant_start)
+
+    def answer(before, call, after):
+        ids = [*tokenizer.encode(before), tokenizer.python_start, *tokenizer.encode(call), tokenizer.python_end]
+        ids += [*tokenizer.encode(after), tokenizer.assistant_end]
+        monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(script(tokenizer, ids, last_question)))
+
+    return answer
+
+
+@pytest.fixture
+def calculating(run, monkeypatch, answers_with):
+    """A server whose model answers with a call, whatever it is asked; and the prompts that its engine gets."""
+    prompts = []
 
     def submit(self, prompt, sampling, **options):
         prompts.append(prompt)
@@ -51,7 +62,7 @@ def calculating(run, monkeypatch):
 
     plain = Engine.submit
     monkeypatch.setattr(Engine, "submit", submit)
-    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(script(tokenizer, ids, last_question)))
+    answers_with("It is ", "10/4", " 元。")
     with serving(run) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield http, prompts
 
