@@ -19,7 +19,7 @@ function ticks(low, high) {
 
 // line, dots: [[x, y], …]
 export function chart(name, line, dots = []) {
-  const width = Math.min(480, innerWidth - 40);  // on a phone: as it will stand there, so that its words are not made small
+  const width = Math.min(400, innerWidth - 40);  // on a phone: as it will stand there, so that its words are not made small
   const all = [...line, ...dots], xs = all.map(([x]) => x), ys = all.map(([, y]) => y);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs, Math.min(...xs) + 1)];
   const low = Math.min(...ys), high = Math.max(...ys, low + 1e-9), pad = (high - low) * 0.04;
