@@ -205,12 +205,13 @@ def test_the_language_and_the_colours_stay(opened):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened, theme):
     page = opened(color_scheme=theme)
+    page.check("#stages input[value=base]")
     ask(page)
     page.click("#settings-button")
     page.click("#answer-0-sft >> text=Tokens")
     page.locator("#answer-0-sft .token").first.click()
     found = serious(page)
-    for tab in ("curves", "ledger", "xrays"):
+    for tab in ("curves", "results", "ledger", "xrays"):
         page.click(f"#tab-{tab}")
         page.wait_for_selector(f"#{tab} > *")
         found += serious(page)

@@ -29,6 +29,11 @@ from .typed import history, read_message
 
 SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
 """What stands before and after an event, and its style."""
+DONE = {
+    "/stage": "this stage answers from now on",
+    "/system": "a new conversation",
+    "/reset": "a new conversation",
+}
 ALTERNATIVES = 3
 """Likeliest tokens that /tokens shows beside each one."""
 HELP = """\
@@ -112,6 +117,8 @@ class Talk:
         }
         if name in commands:
             commands[name](rest.strip())
+            if name in DONE:
+                print(f"[{DONE[name]}]")
         elif name.startswith("/") and name[1:].isalpha():
             raise UserError(f"there is no {name}; there are {', '.join(commands)}")
         else:
