@@ -69,7 +69,8 @@ def test_a_stage_is_changed_within_a_conversation(chat):
 def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path):
     """And a system prompt begins one, too."""
     saved = tmp_path / "talk.jsonl"
-    chat("One?", "/reset", "Two?", f"/save {saved}", "/system Be brief.", "Three?", f"/save {saved}", "")
+    out = chat("One?", "/reset", "Two?", f"/save {saved}", "/system Be brief.", "Three?", f"/save {saved}", "")
+    assert out.count("[a new conversation]") == 2
     first, second = map(json.loads, saved.read_text().splitlines())
     assert [message["content"] for message in first if message["role"] == "user"] == ["Two?"]
     assert [message["role"] for message in second] == ["system", "user", "assistant"]

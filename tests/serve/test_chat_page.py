@@ -1,5 +1,6 @@
 """The page as a person uses it, in a real browser."""
 
+import json
 import time
 
 import httpx
@@ -7,18 +8,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from parrotlet.engine import Engine
-
-
-@pytest.fixture
-def opened(visit, server):
-    """Opens the page."""
-
-    def open_page(**context):
-        page = visit(server, locale="en-GB", **context)
-        page.wait_for_selector("#stages input")
-        return page
-
-    return open_page
 
 
 def ask(page, text="What is 3 and 3?", **settings):
@@ -137,7 +126,68 @@ def test_the_token_view(opened, run):
     assert f"id {run.tokenizer().encode(text)[0]}" in said
     assert "sampled by the model" in said
     page.click("#answer-0-sft .tools >> text=Text")
-    assert page.is_visible("#answer-0-sft .body")
+    assert page.is_visible("#answer-0-sft .said")
+
+
+def test_a_call_stands_with_its_result_and_goes_back_with_the_next_question(visit, calculating):
+    http, prompts = calculating
+    page = visit(str(http.base_url))
+    page.wait_for_selector("#stages input")
+    ask(page, "Four pay 10. Each?", max_tokens=40)
+    assert page.text_content("#answer-0-sft .call .expression") == "10/4"
+    assert page.text_content("#answer-0-sft .call .result") == "2.5"
+    assert page.text_content("#answer-0-sft .body") == "It is 10/42.5 元。"
+    ask(page, "And five?", max_tokens=40)
+    assert [(part.type, part.text) for part in prompts[-1].messages[1].content][1:3] == [
+        ("python", "10/4"),
+        ("python_output", "2.5"),
+    ]
+
+
+def test_a_character_of_several_tokens_is_seen_whole(visit, calculating):
+    """And what the engine wrote is told apart."""
+    page = visit(str(calculating[0].base_url), locale="zh-CN")
+    page.wait_for_selector("#stages input")
+    ask(page, "四个人付 10 元。每人多少？", max_tokens=40)
+    page.click("#answer-0-sft .tools >> text=词元")
+    tokens = page.locator("#answer-0-sft .token")
+    shown = tokens.all_text_contents()
+    first = shown.index("元")
+    assert shown[first : first + 6] == ["元", "‥", "‥", "。", "‥", "‥"]
+    assert (
+        "".join(page.locator("#answer-0-sft .token.injected").all_text_contents())
+        == "<|output_start|>2.5<|output_end|>"
+    )
+    tokens.nth(first + 2).click()
+    assert "字节 83" in page.inner_text(".fact p")
+    assert page.text_content(".fact tbody td") == '"‥元"', "the likeliest is the token that was drawn"
+
+
+def long_answers(page, characters=6000):
+    """Every stage answers with a long text from now on."""
+    piece = {
+        "choices": [{"delta": {"content": "word " * (characters // 5)}, "finish_reason": "length", "logprobs": None}]
+    }
+    body = f"data: {json.dumps(piece)}\n\ndata: [DONE]\n\n"
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 800}, {"width": 390, "height": 844}])
+def test_a_long_answer_hides_no_other_stage(opened, viewport):
+    """Each scrolls by itself, also by keyboard."""
+    page = opened(viewport=viewport)
+    long_answers(page)
+    page.check("#stages input[value=base]")
+    ask(page)
+    log = page.locator("#talk").bounding_box()
+    for stage in ("base", "sft"):
+        card = page.locator(f"#answer-0-{stage}").bounding_box()
+        assert log["y"] <= card["y"] + 1, "in sight"
+        assert card["y"] + card["height"] <= log["y"] + log["height"] + 1, "in sight"
+    page.locator("#answer-0-base .body").evaluate("(node) => { node.scrollTop = 0; node.focus(); }")
+    page.keyboard.press("End")
+    page.wait_for_timeout(500)  # it glides
+    assert page.locator("#answer-0-base .body").evaluate("(node) => node.scrollTop") > 100
 
 
 def test_the_language_and_the_colours_stay(opened):
@@ -152,32 +202,16 @@ def test_the_language_and_the_colours_stay(opened):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
 
 
-def test_the_runs_tabs_with_the_keyboard(opened):
-    page = opened()
-    page.focus("#tab-chat")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector("#curves svg")
-    assert page.locator("#curves svg").count() == 6
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector("#results p")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector("#ledger table")
-    assert "texts.jsonl" in page.inner_text("#ledger")
-    page.keyboard.press("ArrowRight")
-    page.select_option("#xray-stage", "sft")
-    page.click("#xray-form button")
-    page.frame_locator("#xray").locator(".tokens .t").first.wait_for()
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened, theme):
     page = opened(color_scheme=theme)
+    page.check("#stages input[value=base]")
     ask(page)
     page.click("#settings-button")
     page.click("#answer-0-sft >> text=Tokens")
     page.locator("#answer-0-sft .token").first.click()
     found = serious(page)
-    for tab in ("curves", "ledger", "xrays"):
+    for tab in ("curves", "results", "ledger", "xrays"):
         page.click(f"#tab-{tab}")
         page.wait_for_selector(f"#{tab} > *")
         found += serious(page)

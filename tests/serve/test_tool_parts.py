@@ -2,14 +2,8 @@
 
 import json
 
-import httpx
-import pytest
-
 from parrotlet.chat import Conversation, render
-from parrotlet.engine import Engine
 from parrotlet.serve.protocol import ChatRequest
-from scripted import decoder_that, script
-from serving import serving
 from weng import WENG
 
 NEXT = {"role": "user", "content": "And for 2 hours?"}
@@ -28,27 +22,6 @@ def test_a_conversation_with_calls_renders_to_the_ids_of_training(tokenizer):
     trained = [{"role": "system", "content": "Be brief."}, user, assistant, NEXT, answer]
     ids = render(asked, tokenizer).ids
     assert ids == render(Conversation.from_messages(trained, "test"), tokenizer).ids[: len(ids)]
-
-
-@pytest.fixture
-def calculating(run, monkeypatch):
-    """A server whose model answers with a call, whatever it is asked; and the prompts that its engine gets."""
-    tokenizer, prompts = run.tokenizer(), []
-    ids = [*tokenizer.encode("It is "), tokenizer.python_start, *tokenizer.encode("10/4"), tokenizer.python_end]
-    ids += [*tokenizer.encode(" 元。"), tokenizer.assistant_end]
-
-    def last_question(row):
-        return len(row) - row[::-1].index(tokenizer.assistant_start)
-
-    def submit(self, prompt, sampling, **options):
-        prompts.append(prompt)
-        return plain(self, prompt, sampling, **options)
-
-    plain = Engine.submit
-    monkeypatch.setattr(Engine, "submit", submit)
-    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(script(tokenizer, ids, last_question)))
-    with serving(run) as url, httpx.Client(base_url=url, timeout=60) as http:
-        yield http, prompts
 
 
 PARTS = [

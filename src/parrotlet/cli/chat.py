@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..chat import Conversation, Message
-from ..engine import Completion, Engine, Logprob, Sampling
+from ..engine import Completion, Engine, Sampling
 from ..errors import UserError
 from ..inspect.terminal import percent
 from ..stages import StageName
+from ..tokenizer import ShownAnswer
 from ..train import Run, load_model
 from ..train.sources import cache_folder
 from .options import choose_stage, latest_run
@@ -28,6 +29,11 @@ from .typed import history, read_message
 
 SHOWN = {"text": ("", "", None), "call": ("⟦", "", "cyan"), "result": (" → ", "⟧", "yellow")}
 """What stands before and after an event, and its style."""
+DONE = {
+    "/stage": "this stage answers from now on",
+    "/system": "a new conversation",
+    "/reset": "a new conversation",
+}
 ALTERNATIVES = 3
 """Likeliest tokens that /tokens shows beside each one."""
 HELP = """\
@@ -111,6 +117,8 @@ class Talk:
         }
         if name in commands:
             commands[name](rest.strip())
+            if name in DONE:
+                print(f"[{DONE[name]}]")
         elif name.startswith("/") and name[1:].isalpha():
             raise UserError(f"there is no {name}; there are {', '.join(commands)}")
         else:
@@ -151,9 +159,13 @@ class Talk:
         if self._last is None or self._last.logprobs is None:
             raise UserError("no answer yet")
         table = Table("id", "token", "probability", "", "likeliest there", box=None, pad_edge=False)
-        for id, logprob in zip(self._last.ids, self._last.logprobs, strict=True):
-            facts = ("", "injected", "") if logprob is None else (_likely(logprob.value), "sampled", self._top(logprob))
-            table.add_row(str(id), self._quoted(id), *facts)
+        shown = ShownAnswer(self._last.ids, self._tokenizer)
+        for place, (id, logprob) in enumerate(zip(self._last.ids, self._last.logprobs, strict=True)):
+            facts = ("", "injected", "")
+            if logprob is not None:
+                top = (f"{_quoted(shown.instead(place, other))} {_likely(value)}" for other, value in logprob.top)
+                facts = (_likely(logprob.value), "sampled", Text("  ".join(top)))
+            table.add_row(str(id), Text(_quoted(shown.texts[place])), *facts)
         self._console.print(table)
 
     def save(self, name: str) -> None:
@@ -168,12 +180,6 @@ class Talk:
             raise UserError(f"{name}: can't be written ({error.strerror})") from None
         print(f"[{len(self._messages)} messages added to {name}]")
 
-    def _top(self, logprob: Logprob) -> Text:
-        return Text("  ").join(Text(f"{self._quoted(id)} {_likely(value)}") for id, value in logprob.top)
-
-    def _quoted(self, id: int) -> Text:
-        return Text(json.dumps(self._tokenizer.token_text(id), ensure_ascii=False))
-
     def _stream(self, conversation: Conversation) -> Completion | None:
         completion = None
         try:
@@ -186,6 +192,11 @@ class Talk:
         except KeyboardInterrupt:
             return None
         return completion
+
+
+def _quoted(text: str) -> str:
+    r"""With line breaks as `\n`."""
+    return '"' + text.replace("\n", "\\n") + '"'
 
 
 def _likely(logprob: float) -> str:

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from ..data import NOT_SUPERVISED, Batch, Source
 from ..stages import Stage
-from ..tokenizer import Tokenizer
+from ..tokenizer import shown_texts
 from .material import Material
 from .roles import TokenRole, roles_of
-
-REST = "‥"
-"""Stands for a token that only goes on with a character that begins in a token before it."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +63,3 @@ def segments_of_row(
         )
         for source in batch.sources[row]
     ]
-
-
-def shown_texts(ids: list[int], tokenizer: Tokenizer) -> list[str]:
-    """A text for every token. Put together they are the whole text, with bytes that aren't UTF-8 as `\\xe4`."""
-    texts = [tokenizer.token_text(id) if id in tokenizer.special_ids else "" for id in ids]
-    pieces = [tokenizer.token_bytes(id) for id in ids]
-    owners = [i for i, piece in enumerate(pieces) for _ in piece]
-    data = b"".join(pieces)
-    at = 0
-    while at < len(data):
-        size = _character_size(data, at)
-        texts[owners[at]] += data[at : at + size].decode(errors="backslashreplace")
-        at += size
-    return [text or REST for text in texts]
-
-
-def _character_size(data: bytes, at: int) -> int:
-    """Bytes of the character that begins at `at`; 1 where none does."""
-    first = data[at]
-    size = 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2 if first >= 0xC2 else 1
-    try:
-        data[at : at + size].decode()
-    except UnicodeDecodeError:
-        return 1
-    return size

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from ..engine import Completion, Event
-from ..tokenizer import Tokenizer
+from ..tokenizer import ShownAnswer, Tokenizer
 
 Json = dict[str, Any]
 
@@ -59,18 +59,21 @@ class ChatForm:
     def _tokens(self, completion: Completion) -> list[Json] | None:
         if completion.logprobs is None:
             return None
+        shown = ShownAnswer(completion.ids, self._tokenizer)
         return [
             {
-                **self._token(id, None if logprob is None else logprob.value),
+                **self._token(id, shown.texts[place], None if logprob is None else logprob.value),
                 "injected": logprob is None,
-                "top_logprobs": [self._token(*other) for other in logprob.top] if logprob else [],
+                "top_logprobs": [self._token(other, shown.instead(place, other), value) for other, value in logprob.top]
+                if logprob
+                else [],
             }
-            for id, logprob in zip(completion.ids, completion.logprobs, strict=True)
+            for place, (id, logprob) in enumerate(zip(completion.ids, completion.logprobs, strict=True))
         ]
 
-    def _token(self, id: int, logprob: float | None) -> Json:
+    def _token(self, id: int, shown: str, logprob: float | None) -> Json:
         text, spelled = self._tokenizer.token_text(id), list(self._tokenizer.token_bytes(id))
-        return {"id": id, "token": text, "bytes": spelled, "logprob": logprob}
+        return {"id": id, "token": text, "shown": shown, "bytes": spelled, "logprob": logprob}
 
 
 class CompletionForm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -18,6 +19,7 @@ from .errors import Refusal
 POINTS = 600
 """Of a curve, at most: more than a screen has pixels for."""
 CURVES = ("loss", "lr_mult")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 def view_routes(run: Run) -> APIRouter:
@@ -26,10 +28,17 @@ def view_routes(run: Run) -> APIRouter:
 
     @router.get("/run")
     def about() -> dict[str, Any]:
-        """Its name, its stages, and what every stage is for."""
+        """Its name, its stages, what every stage is for, and questions that the latest one can answer."""
         stages = [{"name": stage.name, "phrase": stage.phrase} for stage in STAGES.values()]
         trained = run.stages()[::-1]
-        return {"name": run.recipe.name, "folder": run.folder.name, "stages": stages, "trained": trained}
+        questions = _questions(run.answers(trained[0])) if trained else []
+        return {
+            "name": run.recipe.name,
+            "folder": run.folder.name,
+            "stages": stages,
+            "trained": trained,
+            "questions": questions,
+        }
 
     @router.get("/curves")
     def curves() -> dict[str, Any]:
@@ -72,6 +81,16 @@ def _xray_page(run: Run, stage: StageName, step: int, beside: StageName | None) 
     material = Material.of_run(run)
     finder = Finder(material, STAGES[beside]) if beside else None
     return page(page_data(take_xray(material, STAGES[stage], step), finder))
+
+
+def _questions(answers: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Of every task the shortest question that was answered right, without and with Chinese."""
+    right = sorted((answer for answer in answers if answer["correct"]), key=lambda answer: len(answer["prompt"]))
+    shortest: dict[tuple[str, str], str] = {}
+    for answer in right:
+        language = "zh" if CHINESE.search(answer["prompt"]) else "en"
+        shortest.setdefault((answer["task"], language), answer["prompt"])
+    return [{"task": task, "language": language, "text": text} for (task, language), text in shortest.items()]
 
 
 def _columns(lines: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[float | None]]:

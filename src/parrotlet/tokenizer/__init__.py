@@ -1,14 +1,18 @@
 """The tokenizer: a byte-level BPE, trained with `tokenizers`, encoding with `tiktoken`, stored as JSON."""
 
 from .compression import PUBLISHED_PATTERNS, CompressionRow, compression_report, load_rank_file
+from .shown import REST, ShownAnswer, shown_texts
 from .stored import SPECIAL_TOKENS
 from .tokenizer import Tokenizer
 
 __all__ = [
     "PUBLISHED_PATTERNS",
+    "REST",
     "SPECIAL_TOKENS",
     "CompressionRow",
+    "ShownAnswer",
     "Tokenizer",
     "compression_report",
     "load_rank_file",
+    "shown_texts",
 ]

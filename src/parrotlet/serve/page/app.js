@@ -1,6 +1,6 @@
 // Begins: settings, language, colours, tabs.
 
-import { chosenStages, draw, startChat } from "./chat.js";
+import { chosenStages, draw, startChat, suggest } from "./chat.js";
 import { $, get, make, notify } from "./dom.js";
 import { open, startXrays } from "./views.js";
 import { speak } from "./words.js";
@@ -80,8 +80,9 @@ async function about() {
       const checked = before.length ? before.includes(stage.name) : stage.name === run.trained[0];
       $("stages").append(make("label", { className: stage.name }, make("input", { type: "checkbox", value: stage.name, checked }), stage.name));
     }
-    draw();
-    startXrays(run.stages);
+    suggest(run.questions);
+    startXrays(run.stages, run.trained[0]);
+    if (current === "xrays") open(current);
     $("message").focus();
   } catch (error) {
     notify(error.message);

@@ -11,8 +11,14 @@ const NUMBERS = ["temperature", "top_k", "top_p", "min_p", "repetition_penalty",
 let turns = [];  // { user, answers: { stage: { parts, finish, leftOut, tokens, fault, showsTokens } } }
 let editing = null;  // the turn whose message is being edited
 let stopping = null;  // ends what is being written
+let questions = [];  // { task, language, text }: what the latest stage answered right when it was scored
 
 export const chosenStages = () => [...document.querySelectorAll("#stages input:checked")].map((box) => box.value);
+
+export function suggest(answered) {
+  questions = answered;
+  draw();
+}
 
 export function startChat() {
   $("composer").addEventListener("submit", (event) => { event.preventDefault(); send(); });
@@ -127,33 +133,52 @@ function take(answer, piece) {
 export function draw() {
   $("send").hidden = Boolean(stopping);
   $("stop").hidden = !stopping;
+  const follow = follower($("talk"));
   $("talk").replaceChildren(...(turns.length ? turns.map(turnNode) : [welcome()]));
+  follow($("talk"));
 }
 
 function welcome() {
   const stages = [...document.querySelectorAll("#stages input")].map(({ value }) =>
     make("li", { className: value }, make("b", {}, value), ` ${t(value)}`));
-  const questions = t("tries").map((question) => {
-    const button = make("button", { type: "button" }, question);
-    button.addEventListener("click", () => { $("message").value = question; send(); });
+  const tries = [...byTask().values()].map((text) => {
+    const button = make("button", { type: "button", title: text }, text);
+    button.addEventListener("click", () => { $("message").value = text; send(); });
     return button;
   });
   return make("div", { className: "welcome" }, make("img", { src: "icon.svg", alt: "" }), make("h2", {}, t("greeting")),
-    make("ol", {}, ...stages), make("p", {}, t("side_by_side")), make("div", { className: "tries" }, ...questions),
+    make("ol", {}, ...stages), make("p", {}, t("side_by_side")),
+    ...(tries.length ? [make("p", {}, t("tries")), make("div", { className: "tries" }, ...tries)] : []),
     make("p", { className: "keys" }, t("keys")));
 }
 
+// A question of every task, in the language of the page where there is one.
+function byTask() {
+  const inOurs = ({ language }) => document.documentElement.lang.startsWith(language);
+  return new Map([...questions].sort((a, b) => inOurs(a) - inOurs(b)).map(({ task, text }) => [task, text]));
+}
+
+// Whoever reads at the end stays there; whoever has scrolled up is not moved.
 function redraw(i, stage) {
-  const old = document.getElementById(`answer-${i}-${stage}`), talk = $("talk");
+  const old = document.getElementById(`answer-${i}-${stage}`);
   if (!old) return;
-  const atEnd = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 60;
-  old.replaceWith(answerNode(i, stage));
-  if (atEnd) talk.scrollTop = talk.scrollHeight;
+  const node = answerNode(i, stage), follow = [$("talk"), body(old)].map(follower);
+  old.replaceWith(node);
+  follow[0]($("talk"));
+  follow[1](body(node));
+}
+
+const body = (node) => node.querySelector(".body");
+
+function follower({ scrollTop, scrollHeight, clientHeight }) {
+  const atEnd = scrollHeight - scrollTop - clientHeight < 60;
+  return (node) => { node.scrollTop = atEnd ? node.scrollHeight : scrollTop; };
 }
 
 function turnNode(turn, i) {
-  const answers = make("div", { className: "answers" }, ...Object.keys(turn.answers).map((stage) => answerNode(i, stage)));
-  answers.style.setProperty("--columns", Object.keys(turn.answers).length);
+  const stages = Object.keys(turn.answers);
+  const answers = make("div", { className: stages.length > 1 ? "answers several" : "answers" }, ...stages.map((stage) => answerNode(i, stage)));
+  answers.style.setProperty("--columns", stages.length);
   return make("div", { className: "turn" }, editing === i ? editor(turn, i) : userNode(turn, i), answers);
 }
 
@@ -176,9 +201,10 @@ function editor(turn, i) {
 
 function answerNode(i, stage) {
   const answer = turns[i].answers[stage];
-  const body = answer.showsTokens ? tokenView(answer.tokens) : make("div", { className: "body said" }, ...partNodes(answer.parts));
+  const content = answer.showsTokens ? tokenView(answer.tokens) : make("div", { className: "said" }, ...partNodes(answer.parts));
+  const scrolls = Object.keys(turns[i].answers).length > 1 ? { role: "group", ariaLabel: stage, tabIndex: 0 } : {};
   const node = make("article", { id: `answer-${i}-${stage}`, className: `answer ${stage}${answer.writing ? " writing" : ""}` },
-    make("h3", {}, stage), body);
+    make("h3", {}, stage), make("div", { className: "body", ...scrolls }, content));
   if (answer.fault) node.append(make("p", { className: "fault" }, answer.fault));
   if (!answer.writing) node.append(toolsOf(answer, i, stage));
   return node;

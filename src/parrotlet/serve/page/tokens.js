@@ -10,12 +10,17 @@ const quoted = (text) => `"${text.replaceAll("\n", "\\n")}"`;
 // "\n" is shown as a mark, and breaks the line as well.
 const shown = (text) => text.replaceAll("\n", "↵\n");
 
+// Of a token that is not a text by itself, but a part of one.
+const bytesOf = ({ token, shown, bytes }) => token === shown ? "" : ` · ${t("bytes")} ${bytes.map(hex).join(" ")}`;
+
+const hex = (byte) => byte.toString(16).toUpperCase().padStart(2, "0");
+
 export function tokenView(tokens) {
   const fact = make("div", { className: "fact" });
   const buttons = tokens.map((token, i) => {
-    const button = make("span", { role: "button", className: token.injected ? "token injected" : "token" }, shown(token.token));
+    const button = make("span", { role: "button", className: token.injected ? "token injected" : "token" }, shown(token.shown));
     button.style.setProperty("--p", Math.exp(token.logprob).toFixed(4));
-    button.setAttribute("aria-label", quoted(token.token));
+    button.setAttribute("aria-label", quoted(token.shown));
     button.setAttribute("aria-pressed", "false");
     button.tabIndex = i ? -1 : 0;
     button.addEventListener("click", () => button.focus());
@@ -45,12 +50,12 @@ export function tokenView(tokens) {
 
 function factsOf(token) {
   const how = token.injected ? t("injected") : t("sampled");
-  const said = make("p", {}, `${t("token")} `, make("code", {}, quoted(token.token)),
+  const said = make("p", {}, `${t("token")} `, make("code", {}, quoted(token.shown)), bytesOf(token),
     ` · ${t("id")} ${token.id} · ${t("probability")} ${percent(token.logprob)} · ${how}`);
   const rows = token.top_logprobs.map((other) => {
     const bar = make("i");
     bar.style.width = `${100 * Math.exp(other.logprob)}%`;
-    return make("tr", {}, make("td", {}, make("code", {}, quoted(other.token))), make("td", {}, String(other.id)),
+    return make("tr", {}, make("td", {}, make("code", {}, quoted(other.shown))), make("td", {}, String(other.id)),
       make("td", {}, percent(other.logprob)), make("td", {}, make("span", { className: "share" }, bar)));
   });
   const head = make("tr", {}, ...["instead", "id", "probability"].map((key) => make("th", { scope: "col" }, t(key))), make("td"));

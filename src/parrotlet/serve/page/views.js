@@ -7,6 +7,7 @@ import { t } from "./words.js";
 const DRAW = { curves, results, ledger };
 
 export async function open(view) {
+  if (view === "xrays" && $("xray").hidden && $("xray-stage").value) showXray();
   if (!DRAW[view]) return;
   $(view).replaceChildren(make("p", { role: "status" }, t("loading")));
   try {
@@ -85,15 +86,18 @@ function ledger(stages) {
   ]);
 }
 
+// On a phone a row stands as a small table of its own; each cell then says what it is.
 function table(head, rows) {
-  const cells = (values, tag) => make("tr", {}, ...values.map((value) => make(tag, tag === "th" ? { scope: "col" } : {}, value)));
+  const text = (value) => value.textContent ?? value;
+  const cells = (values, tag) => make("tr", {}, ...values.map((value, i) => make(tag, tag === "th" ? { scope: "col" } : { "data-head": text(head[i]) }, value)));
   return make("div", { className: "scroll" },
     make("table", {}, make("thead", {}, cells(head, "th")), make("tbody", {}, ...rows.map((row) => cells(row, "td")))));
 }
 
-export function startXrays(stages) {
+export function startXrays(stages, latest) {
   const choices = () => stages.map(({ name }) => make("option", { value: name }, name));
   $("xray-stage").replaceChildren(...choices());
+  $("xray-stage").value = latest;
   $("xray-beside").replaceChildren(make("option", { value: "" }, "–"), ...choices());
   $("xray-form").onsubmit = (event) => { event.preventDefault(); showXray(); };
 }
