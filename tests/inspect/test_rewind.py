@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import sys
 
 import pytest
@@ -69,6 +70,27 @@ def test_a_spike_is_what_stands_out_from_the_steps_before():
     found = spikes([{"step": i, "loss": loss} for i, loss in enumerate(losses)], 3)
     assert found[0].step == 6
     assert found[0].above == pytest.approx(7.5 - 6.75)
+
+
+def test_what_fell_is_no_spike():
+    """Neither while the loss falls, nor on the way down from a spike."""
+
+    def steps(*losses):
+        return [spike.step for spike in spikes([{"step": i, "loss": loss} for i, loss in enumerate(losses)], 9)]
+
+    assert steps(9.0, 8.0, 7.0, 6.5, 6.2) == []
+    assert steps(9.0, 5.0, 4.0, 4.1, 3.9) == [], "up from the step before, and still below the others"
+    assert steps(2.0, 2.0, 9.0, 6.0, 4.0, 2.0, 3.5) == [2, 6]
+
+
+def test_a_stage_whose_loss_only_fell(trained, parrotlet, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "run")
+    metrics = tmp_path / "run" / "sft" / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    falling = (json.dumps(line | {"loss": 9.0 / (1 + line["step"])}) + "\n" for line in lines)
+    metrics.write_text("".join(falling))
+    out = parrotlet("rewind", "--run", tmp_path / "run", "--stage", "sft")
+    assert out.strip().endswith("at no step did the loss rise above the steps before")
 
 
 @pytest.mark.parametrize("seed", range(2))

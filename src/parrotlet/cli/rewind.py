@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import UserError
-from ..inspect.rewind import Scored, hardest, spikes
+from ..inspect.rewind import BEFORE, Scored, hardest, spikes
 from ..inspect.rewind import rewind as rewind_step
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
@@ -49,13 +49,15 @@ def rewind(
     if step is not None:
         _check_step(opened, name, step)
         scored, checkpoint = rewind_step(opened, STAGES[name], step)
-        console.print(f"{name} step {step} of {opened.folder}: {len(scored)} segments, measured with {checkpoint}")
+        head = f"{name} step {step} of {opened.folder}: {len(scored)} segments, measured with {checkpoint}"
+        console.print(head, soft_wrap=True)
         _print_segments(scored[:worst], opened.tokenizer(), console)
     elif worst is not None:
         line = ProgressLine("rewind", 1)
         scored, checkpoint = hardest(opened, STAGES[name], worst, every, line)
         line.close()
-        console.print(f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}")
+        head = f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}"
+        console.print(head, soft_wrap=True)
         _print_segments(scored, opened.tokenizer(), console)
     else:
         _print_spikes(opened, name, console)
@@ -68,22 +70,27 @@ def _check_step(run: Run, stage: StageName, step: int) -> None:
 
 
 def _print_spikes(run: Run, stage: StageName, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("step", "loss", "above those before"):
-        table.add_column(name, justify="right")
     found = spikes(run.metrics(stage).read(), SPIKES)
+    if not found:
+        console.print(f"{stage} of {run.folder}: at no step did the loss rise above the steps before", soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("step", "loss", f"above the median of the {BEFORE} steps before"):
+        table.add_column(name, justify="right")
     for spike in found:
         table.add_row(str(spike.step), f"{spike.loss:.3f}", f"{spike.above:+.3f}")
-    console.print(f"{stage} of {run.folder}: the steps whose loss stands out from the median of those before\n")
+    console.print(f"{stage} of {run.folder}: the steps at which the loss rose\n", soft_wrap=True)
     console.print(table)
-    if found:
-        console.print(
-            f"\nThe rows behind one:  {program()} rewind --run {run.folder} --stage {stage} --step {found[0].step}",
-            soft_wrap=True,
-        )
+    console.print(
+        f"\nThe rows behind one:  {program()} rewind --run {run.folder} --stage {stage} --step {found[0].step}",
+        soft_wrap=True,
+    )
 
 
 def _print_segments(scored: Sequence[Scored], tokenizer: Tokenizer, console: Console) -> None:
+    console.print(
+        "Losses in nats a token. ▸ ◂: the token that was predicted worst, with its loss at the end.\n", style="dim"
+    )
     for one in scored:
         segment = one.segment
         head = f"loss {one.loss:6.3f} over {segment.supervised:>4} tokens  "

@@ -25,7 +25,7 @@ BEFORE = 16
 
 @dataclass(frozen=True)
 class Spike:
-    """A step whose loss stands out."""
+    """A step whose loss rose above that of the steps before it."""
 
     step: int
     loss: float
@@ -34,14 +34,17 @@ class Spike:
 
 
 def spikes(lines: Sequence[dict[str, Any]], count: int) -> list[Spike]:
-    """The steps of a stage's metrics whose loss stands out most, the highest first."""
+    """The steps of a stage's metrics at which the loss rose, the highest above the steps before first.
+
+    A step that only comes down from a spike is none, however high its loss still is.
+    """
     losses = [line["loss"] for line in lines]
     found = [
         Spike(line["step"], line["loss"], line["loss"] - statistics.median(losses[max(0, i - BEFORE) : i]))
         for i, line in enumerate(lines)
-        if i
+        if i and line["loss"] > losses[i - 1]
     ]
-    return sorted(found, key=lambda spike: -spike.above)[:count]
+    return sorted((spike for spike in found if spike.above > 0), key=lambda spike: -spike.above)[:count]
 
 
 @dataclass(frozen=True)
