@@ -91,7 +91,8 @@ def _data(material: Material, stage: Stage) -> Iterator[str]:
     order = material.order(stage)
     if isinstance(order, StreamOrder):
         for source in order.sources:
-            yield f"{len(source.documents):,} documents of {source.documents.name}"
+            more = "" if source.documents.complete else " or more"
+            yield f"{source.documents.known:,}{more} documents of {source.documents.name}"
         return
     assert isinstance(order, PlanOrder)
     yield f"{len(order.mixture):,} conversations:"
