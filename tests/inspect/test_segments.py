@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from parrotlet.data import Source
-from parrotlet.inspect.segments import REST, Segment, shown_texts
+from parrotlet.inspect.segments import REST, Segment, joined, shown_texts
 from parrotlet.inspect.terminal import segment_text
 from parrotlet.tokenizer import Tokenizer
 
@@ -32,6 +32,8 @@ def test_a_split_character_stands_whole_at_its_first_token(tokenizer, text):
         expected[next(i for i, end in enumerate(ends) if at < end)] += character
         at += len(character.encode())
     assert shown_texts(ids, tokenizer) == [shown or REST for shown in expected]
+    if REST not in text:
+        assert joined(shown_texts(ids, tokenizer)) == text
 
 
 def test_bytes_that_are_no_character_are_shown_as_bytes(tokenizer):

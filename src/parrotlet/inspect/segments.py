@@ -82,6 +82,11 @@ def shown_texts(ids: list[int], tokenizer: Tokenizer) -> list[str]:
     return [text or REST for text in texts]
 
 
+def joined(texts: list[str]) -> str:
+    """The text that is shown as `texts`, all of a segment or some."""
+    return "".join(text for text in texts if text != REST)
+
+
 def _character_size(data: bytes, at: int) -> int:
     """Bytes of the character that begins at `at`; 1 where none does."""
     first = data[at]
