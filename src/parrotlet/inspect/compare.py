@@ -49,7 +49,7 @@ class Line:
 
 def compare_stages(a: tuple[Material, Stage], b: tuple[Material, Stage]) -> list[Line]:
     """Everything that makes the two stages what they are, aspect by aspect."""
-    ours, theirs = (dict([*declared(*side), *configured(*side), *counted(*side)]) for side in (a, b))
+    ours, theirs = (dict([*declared(*s), *configured(*s), *counted(*s), *taught(*s)]) for s in (a, b))
     return [Line(aspect, ours.get(aspect, "–"), theirs.get(aspect, "–")) for aspect in {**ours, **theirs}]
 
 
@@ -109,10 +109,12 @@ def _phase(task: Task) -> int:
 
 
 def counted(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
-    """How some real batches are filled, and what is supervised over the whole stage."""
-    order, steps = material.order(stage), material.steps(stage)
-    looked_at = spread_steps(max(steps - 1, 1), BATCHES) if isinstance(order, PlanOrder) else range(BATCHES)
-    batches = [next(material.batches(stage, step)) for step in looked_at]
+    """How some real batches are filled."""
+    if stage.reads == "documents":
+        batches = list(itertools.islice(material.batches(stage, 0), BATCHES))
+    else:
+        spread = spread_steps(max(material.steps(stage) - 1, 1), BATCHES)
+        batches = [next(material.batches(stage, step)) for step in spread]
     rows = sum(map(len, batches))
     segments = sum(len(row) for batch in batches for row in batch.sources)
     positions = rows * batches[0].inputs.shape[1]
@@ -121,8 +123,12 @@ def counted(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
     yield "segments in a row", f"{segments / rows:.1f}"
     yield "tokens in a segment", f"{(positions - padding) / segments:.0f}"
     yield "padding", percent(padding, positions)
+
+
+def taught(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
+    """What is supervised, over the whole stage."""
     supervised: dict[str, int] = {}
-    planned = order.planned(steps)
+    planned = material.order(stage).planned(material.steps(stage))
     for each in planned:
         supervised[each.name] = supervised.get(each.name, 0) + each.supervised
     total = sum(supervised.values())
