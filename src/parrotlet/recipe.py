@@ -147,8 +147,8 @@ class StageSettings:
     """Tokens that the validation loss is measured on, at most."""
     tasks: tuple[TaskSpec, ...] = ()
     """Multiple-choice tasks whose accuracy is measured on the way."""
-    tasks_every: int = 200
-    """Steps between these measurements."""
+    tasks_every: int = 250
+    """Steps between these measurements, a multiple of eval_every; the last is at the end."""
     tasks_limit: int = 1024
     """Problems of each task."""
     core_every: int = 0
@@ -305,10 +305,12 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
         raise UserError(f"{where} names no texts; add documents = {{source = …}}")
     if stage.reads == "conversations" and not settings.train:
         raise UserError(f"{where} names no tasks; add [[{stage.name}.train]] tables")
-    if settings.core_every and (not settings.eval_every or settings.core_every % settings.eval_every):
-        raise UserError(
-            f"{where} core_every = {settings.core_every} must be a multiple of eval_every = {settings.eval_every}"
-        )
+    for name, every in (
+        ("core_every", settings.core_every),
+        ("tasks_every", settings.tasks_every * bool(settings.tasks)),
+    ):
+        if every and (not settings.eval_every or every % settings.eval_every):
+            raise UserError(f"{where} {name} = {every} must be a multiple of eval_every = {settings.eval_every}")
     for name in ("warmup_frac", "warmdown_frac", "final_lr_frac"):
         if not 0 <= (getattr(settings, name) or 0) <= 1:
             raise UserError(f"{where} {name} = {getattr(settings, name)} is a share: from 0 to 1")

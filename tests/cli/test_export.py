@@ -1,6 +1,7 @@
 """`parrotlet export`, and what else looks at a trained stage, as a person gives it."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -44,8 +45,13 @@ def test_export_lists_its_files(parrotlet, tmp_path):
 
 
 @pytest.mark.real_data
-def test_core_of_a_stage_is_written_into_its_folder(parrotlet, run, real_data):
+def test_core_of_a_stage_is_written_into_its_folder(parrotlet, run, real_data, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     bundle = real_data / "core" / "eval_bundle"
+    out = parrotlet("eval", "--core", bundle, "--tasks", "bigbench_language_identification", "--limit", 2)
+    assert re.search(r"^bigbench_language_identification +[\d.]+ %  ?[\d.]+ % ", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80 + len(str(run.folder))
+    assert "…" not in out
     out = parrotlet("eval", "--core", bundle, "--tasks", "copa,lambada_openai", "--limit", 20)
     assert "copa" in out
     written = json.loads((run.stage_folder("base") / "core.json").read_text())

@@ -13,12 +13,15 @@ import pytest
 
 from parrotlet.chat import Rendering, split_to_fit
 from parrotlet.cli import main
-from parrotlet.data import plan
+from parrotlet.data import Documents, SourceFile, TextSource, held_out, plan
+from parrotlet.data.documents import FILES_A_GROUP
 from parrotlet.errors import UserError
 from parrotlet.inspect import Material
 from parrotlet.inspect.audit import audit, complaint
+from parrotlet.inspect.compare import configured
 from parrotlet.inspect.findings import Kind
 from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
 from parrotlet.train import Run, run_pipeline
 from weng import WENG
 
@@ -250,6 +253,31 @@ def test_a_sample_finds_it_too(material_of, tmp_path, monkeypatch):
     changes = lengths(spelled_specials(tmp_path, monkeypatch))
     broken = Material(Recipe.parse(material_of(None, length=64).recipe.to_toml(), "broken", changes))
     assert [finding.kind for finding in audit(broken)] == ["special-token text"]
+
+
+def test_a_look_at_remote_texts_fetches_no_more_than_the_first(material_of, tmp_path):
+    """A source of hundreds of files: neither the audit before training nor a comparison brings them all here."""
+    fetched = []
+
+    def remote(number):
+        path = tmp_path / f"{number:03d}.parquet"
+        pq.write_table(pa.table({"text": [f"Document {i} of {number}." for i in range(9)]}), path)
+
+        def fetch():
+            fetched.append(path.name)
+            return path
+
+        return SourceFile(name=path.name, fetch=fetch, identity=lambda: path.name, remote=True)
+
+    material = material_of(None, length=64)
+    documents = Documents("far", [remote(number) for number in range(4 * FILES_A_GROUP)])
+    material.sources.training_texts = [TextSource(documents=documents, keep=lambda text: not held_out(text, 0.2))]
+    assert audit(material) == []
+    assert len(set(fetched)) <= 2 * FILES_A_GROUP, "those that are open, and the next group, fetched ahead"
+    reads = dict(configured(material, STAGES["base"]))["reads"]
+    assert reads == f"{9 * len(documents.files)} or more documents of far"
+    assert audit(material, full=True) == []
+    assert len(set(fetched)) == 4 * FILES_A_GROUP
 
 
 def test_a_rare_task_that_a_sample_misses_is_no_finding(material_of, tmp_path):

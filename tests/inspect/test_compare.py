@@ -1,5 +1,6 @@
 """What is said to differ is what differs: in the configuration and in the batches."""
 
+import json
 import sys
 
 import pytest
@@ -33,6 +34,30 @@ def test_mid_and_sft_on_the_same_conversations_differ_in_what_is_supervised(mate
     assert found["learning rate"][1].startswith("×0.02")
 
 
+def test_every_phase_counts(material_of, tmp_path):
+    """Not what the first steps hold: with two phases they hold nothing of the second."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in SAID))
+    tasks = [
+        {"task": "custom-json", "dataset": str(tmp_path / f"{name}.jsonl"), "name": name, "phase": phase, "weight": w}
+        for name, phase, w in (("two", 2, 0.5), ("one", 1, 1.0))
+    ]
+    material = material_of(None, length=64, sft__train=tasks)
+    found = aspects(compare_stages(*[(material, STAGES["sft"])] * 2))
+    held = len(material.order(STAGES["sft"]).mixture.tasks[0])
+    assert found["reads"][0].split("\n")[1:] == [f"one {held}", "then:", f"two {held} ×0.5"]
+    counts = {each.name: each.supervised for each in material.order(STAGES["sft"]).planned(0)}
+    shares = {name: f"{100 * count / sum(counts.values()):.1f} %" for name, count in counts.items()}
+    assert found["of the supervised"][0].split("\n") == [f"one {shares['one']}", f"two {shares['two']}"]
+    assert 0.3 < counts["two"] / counts["one"] < 0.7
+
+
+def test_what_is_measured_is_what_the_recipe_says(material_of):
+    material = material_of(SAID, length=64, base__core_every=8, sft__tasks_every=10)
+    found = aspects(compare_stages((material, STAGES["base"]), (material, STAGES["sft"])))["measured on the way"]
+    assert found == ("validation bits per byte every 4 steps\nCORE every 8 steps", "validation loss every 5 steps")
+
+
 def test_a_stage_does_not_differ_from_itself(material_of):
     side = (material_of(SAID, length=64), STAGES["sft"])
     assert all(line.same for line in compare_stages(side, side))
@@ -59,6 +84,19 @@ def test_recipes_differ_in_the_keys_that_differ(material_of):
     other = Recipe.parse(recipe.to_toml(), "other", {"sft.lr_scale": 0.5, "model.depth": 2})
     assert aspects(compare_recipes(recipe, other)) == {"model.depth": ("1", "2"), "sft.lr_scale": ("–", "0.5")}
     assert compare_recipes(recipe, recipe) == []
+
+
+def test_of_lists_of_tasks_only_what_differs_is_shown(material_of):
+    recipe = material_of(SAID, length=64).recipe
+    tasks = [{"task": "spelling", "size": 9}, {"task": "identity"}]
+    one = Recipe.parse(recipe.to_toml(), "one", {"sft.train": tasks})
+    other = Recipe.parse(recipe.to_toml(), "other", {"sft.train": [tasks[0], {"task": "identity", "repeat": 2}]})
+    turned = Recipe.parse(recipe.to_toml(), "turned", {"sft.train": tasks[::-1]})
+    assert aspects(compare_recipes(one, other)) == {"sft.train": ("- identity", "- identity, repeat 2")}
+    order = ("- spelling, size 9\n- identity", "- identity\n- spelling, size 9")
+    assert aspects(compare_recipes(one, turned)) == {"sft.train": order}
+    less = Recipe.parse(recipe.to_toml(), "less", {"sft.train": tasks[:1]})
+    assert aspects(compare_recipes(one, less)) == {"sft.train": ("- identity", "–")}
 
 
 def test_results_of_two_runs(tmp_path, material_of):

@@ -3,14 +3,16 @@
 import json
 import random
 import re
+import shutil
 import sys
 
 import pytest
 
 from parrotlet.cli import main
-from parrotlet.data import PlanOrder, count_sources
-from parrotlet.inspect import Material
-from parrotlet.inspect.rewind import hardest, model_before, rewind, spikes
+from parrotlet.cli.rewind import _excerpt
+from parrotlet.data import PlanOrder, Source, count_sources
+from parrotlet.inspect import Material, Segment
+from parrotlet.inspect.rewind import Scored, hardest, model_before, rewind, spikes
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, load_model, train_stage, train_tokenizer
@@ -71,6 +73,27 @@ def test_a_spike_is_what_stands_out_from_the_steps_before():
     assert found[0].above == pytest.approx(7.5 - 6.75)
 
 
+def test_what_fell_is_no_spike():
+    """Neither while the loss falls, nor on the way down from a spike."""
+
+    def steps(*losses):
+        return [spike.step for spike in spikes([{"step": i, "loss": loss} for i, loss in enumerate(losses)], 9)]
+
+    assert steps(9.0, 8.0, 7.0, 6.5, 6.2) == []
+    assert steps(9.0, 5.0, 4.0, 4.1, 3.9) == [], "up from the step before, and still below the others"
+    assert steps(2.0, 2.0, 9.0, 6.0, 4.0, 2.0, 3.5) == [2, 6]
+
+
+def test_a_stage_whose_loss_only_fell(trained, parrotlet, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "run")
+    metrics = tmp_path / "run" / "sft" / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    falling = (json.dumps(line | {"loss": 9.0 / (1 + line["step"])}) + "\n" for line in lines)
+    metrics.write_text("".join(falling))
+    out = parrotlet("rewind", "--run", tmp_path / "run", "--stage", "sft")
+    assert out.strip().endswith("at no step did the loss rise above the steps before")
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_poisoned_document_is_found_in_two_commands(tmp_path, parrotlet, seed):
     """Garbage, repeated, planted at a random place: the first command names the step, the second the document."""
@@ -107,11 +130,22 @@ def test_the_hardest_segments_of_a_stage(trained, parrotlet):
     material = Material.of_run(trained)
     segments = sum(len(row) for batch in material.batches(STAGES["sft"], 0) for row in batch.sources)
     assert len(all_scored) == segments
+    few, _ = hardest(trained, STAGES["sft"], 3, 1, lambda done, total: None)
+    assert [one.segment for one in few] == [one.segment for one in all_scored[:3]]
     sampled, _ = hardest(trained, STAGES["sft"], 1000, 4, lambda done, total: None)
     assert {one.step for one in sampled} == set(range(0, last + 1, 4))
     out = parrotlet("rewind", "--run", trained.folder, "--stage", "sft", "--worst", 3)
     shown = [line for line in out.splitlines() if line.startswith("loss")]
     assert [line.split(": ")[1] for line in shown] == [one.segment.where for one in all_scored[:3]]
+
+
+def test_an_excerpt_holds_whole_characters():
+    """Though the token that was predicted worst is the first byte of three."""
+    texts = ["<|bos|>", "小", "‥", "‥", "鸟\n", "飞"]
+    source = Source(0, "some", 0, None, 0, len(texts))
+    segment = Segment("base", 0, source, "here", 0, [0] * 6, [1] * 6, texts, [True] * 6, ["text"] * 6)
+    shown = [_excerpt(Scored(0, segment, 1.0, hardest, 2.5)).plain.strip() for hardest in (0, 2, 5)]
+    assert shown == ["<|bos|>▸小◂鸟⏎飞 2.5", "<|bos|>小▸‥◂鸟⏎飞 2.5", "<|bos|>小鸟⏎飞▸(the next document)◂ 2.5"]
 
 
 def test_long_surprises_count_for_more_than_short_ones(trained):

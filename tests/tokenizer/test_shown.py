@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parrotlet.tokenizer import REST, ShownAnswer, shown_texts
+from parrotlet.tokenizer import REST, ShownAnswer, joined, shown_texts
 
 TEXT = st.text(st.sampled_from("ab 1.\n小鹦鹉飞过🦜é·‥[]"), max_size=60)
 
@@ -20,6 +20,8 @@ def test_a_split_character_stands_whole_at_its_first_token(tokenizer, text):
         expected[next(i for i, end in enumerate(ends) if at < end)] += character
         at += len(character.encode())
     assert shown_texts(ids, tokenizer) == [shown or REST for shown in expected]
+    if REST not in text:
+        assert joined(shown_texts(ids, tokenizer)) == text
 
 
 def test_bytes_that_are_no_character_are_shown_as_bytes(tokenizer):

@@ -64,17 +64,22 @@ def test_without_the_bundle_training_goes_on_and_says_so(tmp_path, capsys):
     assert not any("core_tasks" in line for line in run.validation("base").read())
 
 
+ASKED = [{"task": "mmlu", "split": "validation"}]
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("changes", "said"),
     [
-        ("base.core_every", 6, "multiple of eval_every"),
-        ("mid.core_every", 6, "no meaning"),
-        ("base.core_limit", 0, "at least 1"),
+        ({"base.core_every": 6}, "core_every = 6 must be a multiple of eval_every = 4"),
+        ({"mid.core_every": 6}, "no meaning"),
+        ({"base.core_limit": 0}, "at least 1"),
+        ({"sft.tasks": ASKED, "sft.tasks_every": 8}, "tasks_every = 8 must be a multiple of eval_every = 5"),
+        ({"sft.tasks": ASKED, "sft.eval_every": 0}, "tasks_every = 250 must be a multiple of eval_every = 0"),
     ],
 )
-def test_core_settings_that_mean_nothing_are_refused(tmp_path, key, value, said):
+def test_measurements_that_mean_nothing_are_refused(tmp_path, changes, said):
     with pytest.raises(UserError, match=said):
-        Recipe.parse(write_small_run(tmp_path), "test", {key: value})
+        Recipe.parse(write_small_run(tmp_path), "test", changes)
 
 
 @pytest.mark.parametrize("name", ["trackio", "wandb"])

@@ -19,6 +19,7 @@ from parrotlet.train import Run, train_stage, train_tokenizer
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
 from parrotlet.train.estimate import memory
 from rank_jobs import CONFIG
+from small_bundle import write_small_bundle
 from small_run import write_small_run
 
 JOBS = Path(__file__).parents[1] / "rank_jobs.py"
@@ -138,6 +139,22 @@ def test_all_stages_on_two_ranks_then_on_one(done):
     train_stage(two, "base")
     assert series(two, "base", "batch_hash") == before[1]
     assert series(two, "base", "loss") == pytest.approx(before[0], abs=3 * max(furthest(reordered, one, "base"), 1e-6))
+
+
+@pytest.mark.slow
+def test_commands_on_several_ranks_answer_once(done, tmp_path):
+    """An evaluation that the ranks share: one table, the decisions of one rank, what is missing told once."""
+    write_small_bundle(tmp_path / "bundle")
+    decisions = []
+    for world in (1, 2):
+        asked = ["eval", "--run", done / "run-2", "--stage", "base", "--core", tmp_path / "bundle"]
+        told = torchrun(world, "command", "none", *asked)
+        assert told.returncode == 0, told.stderr[-3000:]
+        assert told.stdout.count("stage base") == told.stdout.count("95 % interval") == 1
+        assert told.stderr.count("is missing") == 1
+        written = json.loads((done / "run-2" / "base" / "core.json").read_text())
+        decisions.append({name: task["decisions"] for name, task in written["tasks"].items()})
+    assert decisions[0] == decisions[1]
 
 
 MESSAGES = {

@@ -6,7 +6,9 @@ import errno
 import os
 import sys
 import traceback
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import tyro
@@ -53,7 +55,7 @@ def main() -> None:
     from .. import ranks  # imports torch, so not above
 
     try:
-        with ranks.process_group():
+        with ranks.process_group(), redirect_stdout(sys.stdout if ranks.is_first() else StringIO()):
             app.cli(
                 prog="parrotlet",
                 description="Train a small chat model end to end, and see what every stage teaches it.",

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .. import ranks
 from ..errors import UserError
 from ..evals.core import CoreResult, core, evaluate_core_task
 from ..evals.core_bundle import CoreTask, published_bundle, published_results, read_bundle
@@ -25,7 +26,7 @@ def measure_core(model: LanguageModel, bundle: Path, names: Sequence[str] | None
     bundle = published_bundle() if bundle == PUBLISHED else bundle
     there, missing = read_bundle(bundle)
     for task in missing:
-        if names is None or task.name in names:
+        if ranks.is_first() and (names is None or task.name in names):
             print(f"{task.name} is left out: {task.path} is missing", file=sys.stderr)
     results = [_measure(model, task, limit) for task in _asked(there, names)]
     mean, half = core(results)
@@ -52,7 +53,7 @@ def _measure(model: LanguageModel, task: CoreTask, limit: int | None) -> CoreRes
 def _print(
     results: Sequence[CoreResult], mean: float, half: float, complete: bool, published: dict[str, float]
 ) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for name in ("accuracy", "chance", "centred", "95 % interval", "GPT-2"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import UserError
-from ..inspect.rewind import Scored, hardest, spikes
+from ..inspect.rewind import BEFORE, Scored, hardest, spikes
 from ..inspect.rewind import rewind as rewind_step
 from ..stages import STAGES, StageName
-from ..tokenizer import Tokenizer
 from ..train import ProgressLine, Run
 from .options import choose_stage, latest_run, program
 
@@ -49,14 +48,16 @@ def rewind(
     if step is not None:
         _check_step(opened, name, step)
         scored, checkpoint = rewind_step(opened, STAGES[name], step)
-        console.print(f"{name} step {step} of {opened.folder}: {len(scored)} segments, measured with {checkpoint}")
-        _print_segments(scored[:worst], opened.tokenizer(), console)
+        head = f"{name} step {step} of {opened.folder}: {len(scored)} segments, measured with {checkpoint}"
+        console.print(head, soft_wrap=True)
+        _print_segments(scored[:worst], console)
     elif worst is not None:
         line = ProgressLine("rewind", 1)
         scored, checkpoint = hardest(opened, STAGES[name], worst, every, line)
         line.close()
-        console.print(f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}")
-        _print_segments(scored, opened.tokenizer(), console)
+        head = f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}"
+        console.print(head, soft_wrap=True)
+        _print_segments(scored, console)
     else:
         _print_spikes(opened, name, console)
 
@@ -68,36 +69,39 @@ def _check_step(run: Run, stage: StageName, step: int) -> None:
 
 
 def _print_spikes(run: Run, stage: StageName, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("step", "loss", "above those before"):
-        table.add_column(name, justify="right")
     found = spikes(run.metrics(stage).read(), SPIKES)
+    if not found:
+        console.print(f"{stage} of {run.folder}: at no step did the loss rise above the steps before", soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("step", "loss", f"above the median of the {BEFORE} steps before"):
+        table.add_column(name, justify="right")
     for spike in found:
         table.add_row(str(spike.step), f"{spike.loss:.3f}", f"{spike.above:+.3f}")
-    console.print(f"{stage} of {run.folder}: the steps whose loss stands out from the median of those before\n")
+    console.print(f"{stage} of {run.folder}: the steps at which the loss rose\n", soft_wrap=True)
     console.print(table)
-    if found:
-        console.print(
-            f"\nThe rows behind one:  {program()} rewind --run {run.folder} --stage {stage} --step {found[0].step}",
-            soft_wrap=True,
-        )
+    console.print(
+        f"\nThe rows behind one:  {program()} rewind --run {run.folder} --stage {stage} --step {found[0].step}",
+        soft_wrap=True,
+    )
 
 
-def _print_segments(scored: Sequence[Scored], tokenizer: Tokenizer, console: Console) -> None:
+def _print_segments(scored: Sequence[Scored], console: Console) -> None:
+    console.print(
+        "Losses in nats a token. ▸ ◂: the token that was predicted worst, with its loss at the end.\n", style="dim"
+    )
     for one in scored:
         segment = one.segment
         head = f"loss {one.loss:6.3f} over {segment.supervised:>4} tokens  "
         place = f"step {one.step}, row {segment.row}, segment {segment.source.segment}: "
         console.print(Text.assemble((head, "bold"), (place + segment.where, "")), soft_wrap=True)
-        console.print(_excerpt(one, tokenizer))
+        console.print(_excerpt(one))
 
 
-def _excerpt(one: Scored, tokenizer: Tokenizer) -> Text:
+def _excerpt(one: Scored) -> Text:
     """The text around what was predicted worst, which is set off with ▸ ◂."""
-    ids, at = one.segment.ids, one.hardest + 1
-    before = tokenizer.decode(ids[:at])[-EXCERPT // 2 :]
-    missed = tokenizer.token_text(ids[at]) if at < len(ids) else "(the next document)"
-    after = tokenizer.decode(ids[at + 1 :])[: EXCERPT // 2]
-    plain = [part.replace("\n", "⏎") for part in (before, missed, after)]
+    texts, at = one.segment.texts, one.hardest + 1
+    before, after = (joined(part).replace("\n", "⏎") for part in (texts[:at], texts[at + 1 :]))
+    missed = texts[at].replace("\n", "⏎") if at < len(texts) else "(the next document)"
     loss = f" {one.hardest_loss:.1f}"
-    return Text.assemble("    ", plain[0], (f"▸{plain[1]}◂", "red"), plain[2], (loss, "dim"))
+    return Text.assemble("    ", before[-EXCERPT // 2 :], (f"▸{missed}◂", "red"), after[: EXCERPT // 2], (loss, "dim"))

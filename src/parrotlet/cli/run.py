@@ -58,6 +58,5 @@ def resumable(opened: Run, command: str) -> Iterator[None]:
     try:
         yield
     except StoppedByUser:
-        if ranks.is_first():
-            print(f"\nsaved; go on with:  {program()} {command} --run {opened.folder}")
+        print(f"\nsaved; go on with:  {program()} {command} --run {opened.folder}")
         raise KeyboardInterrupt from None

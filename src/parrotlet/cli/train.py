@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from .. import ranks
 from ..train import train_stage, train_tokenizer
 from ..train.watch import STAND_STILL_SECONDS
 from .options import RecipeOptions
@@ -34,5 +33,4 @@ def train(
             train_tokenizer(opened)
         if stage != "tokenizer":
             train_stage(opened, stage, start, accept_data_change=accept_data_change, timeout=timeout)
-    if ranks.is_first():
-        print(f"{stage} is trained; it lies in {opened.folder / stage}")
+    print(f"{stage} is trained; it lies in {opened.folder / stage}")

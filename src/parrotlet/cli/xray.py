@@ -75,6 +75,9 @@ def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:
         print_summary(taken, console)
     if table:
         print_token_table(segments, taken.material.tokenizer, console)
-        return
-    console.print(f"\n{LEGEND}\n", markup=False)
-    print_row(segments, padding, console)
+    else:
+        console.print(f"\n{LEGEND}\n", markup=False)
+        print_row(segments, padding, console)
+    if not item and len(taken.rows) > 1:
+        others = f"{len(taken.rows) - 1} more rows, {taken.rows[1]} to {taken.rows[-1]}"
+        console.print(f"\n{others}: --row N shows one, --html FILE all of them")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import comb
 from statistics import mean
 
+from .. import ranks
 from ..chat import render_prompt
 from ..engine import Engine, Sampling
 from ..errors import UserError
@@ -48,18 +49,22 @@ def sample_task(
     rows: int = 32,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Sampled:
-    """Answer each item `samples` times and judge all answers. Items that don't fit into the context count as wrong."""
+    """Answer each item `samples` times and judge all answers. Items that don't fit into the context count as wrong.
+
+    Several ranks share the items, and each gets all counts.
+    """
     if task.kind != "generative":
         raise UserError(f"{task.name}: pass@k is for tasks that are answered by writing")
-    items = [task[i] for i in chosen_items(len(task), limit)]
-    prompts = [render_prompt(question(item), tokenizer) for item in items]
-    fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < model.config.sequence_len]
-    asked = [i for i in fitting for _ in range(samples)]
-    each = [replace(sampling, seed=sampling.seed + number) for number in range(len(asked))]
+    own = ranks.own(list(enumerate(chosen_items(len(task), limit))))
+    items = {place: task[index] for place, index in own}
+    prompts = {place: render_prompt(question(item), tokenizer) for place, item in items.items()}
+    fitting = [place for place, prompt in prompts.items() if len(prompt) < model.config.sequence_len]
+    asked = [(place, number) for place in fitting for number in range(samples)]
+    each = [replace(sampling, seed=sampling.seed + place * samples + number) for place, number in asked]
     engine = Engine(model, tokenizer, rows=rows)
-    answers = engine.generate([prompts[i] for i in asked], each, on_progress=on_progress)
-    correct = [0] * len(items)
-    judged = judge_all(task, [items[i] for i in asked], [answer.text for answer in answers], on_progress)
-    for i, right in zip(asked, judged, strict=True):
-        correct[i] += right
-    return Sampled(samples=samples, correct=tuple(correct))
+    answers = engine.generate([prompts[place] for place, _ in asked], each, on_progress=on_progress)
+    correct = dict.fromkeys(items, 0)
+    judged = judge_all(task, [items[place] for place, _ in asked], [answer.text for answer in answers], on_progress)
+    for (place, _), right in zip(asked, judged, strict=True):
+        correct[place] += right
+    return Sampled(samples=samples, correct=tuple(ranks.gather_shares(list(correct.values()))))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from ..data import NOTHING, PADDING, Batch, Counts, Order, PlanOrder, count_sources
 from ..stages import Stage
 from ..tokenizer import Tokenizer
 from .findings import Finding, Kind, Places
-from .material import Material
+from .material import Material, spread_steps
 from .segments import Segment, segments_of_row
 
 STEPS = 8
@@ -44,7 +42,7 @@ def audit_rows(material: Material, stage: Stage, *, full: bool) -> list[Finding]
 def _steps(order: Order, full: bool) -> Sequence[int]:
     if order.steps is None:
         return [0]
-    return range(order.steps) if full else sorted({int(s) for s in np.linspace(0, order.steps - 1, STEPS)})
+    return range(order.steps) if full else spread_steps(order.steps, STEPS)
 
 
 class _RowAudit:

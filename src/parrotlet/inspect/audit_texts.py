@@ -20,7 +20,7 @@ from .findings import Finding, Kind, Places
 ITEMS = 20_000
 """Conversations of a stage that a sample looks at: the first of the shuffled mixture."""
 DOCUMENTS = 2_000
-"""Documents that a sample looks at, evenly spread."""
+"""Documents of a source that a sample looks at, evenly spread."""
 DUPLICATES_BOUND = 0.02
 """Share of the conversations that may be a copy of another: people do say the same now and then."""
 TALK_BOUND = 0.05
@@ -146,9 +146,12 @@ def _documents(sources: Sources, full: bool) -> list[Finding]:
 
 
 def _looked_at(sources: Iterable[TextSource], full: bool) -> Iterator[tuple[Documents, int, str]]:
-    """The documents that are kept for this purpose, of all of them or of some of every source."""
+    """The documents that are kept for this purpose, of all of them or of some of every source.
+
+    Of remote files, a sample is of those that are here: a look before training must not fetch what training fetches.
+    """
     for source in sources:
-        for index in _spread(len(source.documents), full):
+        for index in _spread(len(source.documents) if full else source.documents.known, full):
             if source.keep(text := source.documents[index]):
                 yield source.documents, index, text
 

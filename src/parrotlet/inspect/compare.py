@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from ..data import NOTHING, PADDING, Batch, Counts, PlanOrder, StreamOrder, count_sources
-from ..recipe import Recipe
+from ..data import PADDING, PlanOrder, StreamOrder
+from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage
+from ..tasks import Task
 from ..train import Run
 from ..train.loop import learning_rate_multiplier
-from .material import Material
+from .material import Material, spread_steps
 from .pairs import Finder, shared_conversation
 from .segments import Segment, segments_of_row
 from .terminal import percent
 
-BATCHES = 4
-"""How many batches, the first, are looked at."""
+BATCHES = 8
+"""How many batches are looked at: of documents the first; of conversations evenly spread ones, as phases differ, but
+not the last, which holds what remains."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 PLOT_WIDTH = 24
 
@@ -45,7 +49,7 @@ class Line:
 
 def compare_stages(a: tuple[Material, Stage], b: tuple[Material, Stage]) -> list[Line]:
     """Everything that makes the two stages what they are, aspect by aspect."""
-    ours, theirs = (dict([*declared(*side), *configured(*side), *counted(*side)]) for side in (a, b))
+    ours, theirs = (dict([*declared(*s), *configured(*s), *counted(*s), *taught(*s)]) for s in (a, b))
     return [Line(aspect, ours.get(aspect, "–"), theirs.get(aspect, "–")) for aspect in {**ours, **theirs}]
 
 
@@ -57,7 +61,6 @@ def declared(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
     yield "supervised", SUPERVISION[stage.supervision]
     yield "a token attends to", ATTENTION[stage.attends]
     yield "too long for a row", TOO_LONG[stage.too_long]
-    yield "measured on the way", ", ".join(stage.measures)
 
 
 def configured(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
@@ -70,44 +73,68 @@ def configured(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
     rates = [learning_rate_multiplier(stage, settings, step, steps) for step in range(steps)]
     yield "learning rate", f"×{max(rates):g}, ends at ×{rates[-1]:.2g}"
     yield "  step by step", sparkline(rates)
+    yield "measured on the way", "\n".join(_measured(stage, settings))
+
+
+def _measured(stage: Stage, settings: StageSettings) -> Iterator[str]:
+    intervals = {
+        "CORE": settings.core_every,
+        "samples": settings.sample_every,
+        "multiple-choice accuracy": settings.tasks_every if settings.tasks else 0,
+    }
+    for name in stage.measures:
+        if every := intervals.get(name, settings.eval_every):
+            yield f"{name} every {every:,} steps"
 
 
 def _data(material: Material, stage: Stage) -> Iterator[str]:
     order = material.order(stage)
     if isinstance(order, StreamOrder):
         for source in order.sources:
-            yield f"{len(source.documents):,} documents of {source.documents.name}"
+            more = "" if source.documents.complete else " or more"
+            yield f"{source.documents.known:,}{more} documents of {source.documents.name}"
         return
     assert isinstance(order, PlanOrder)
     yield f"{len(order.mixture):,} conversations:"
-    for task in order.mixture.tasks:
-        times = f" ×{task.repeat}" if task.repeat > 1 else ""
-        yield f"{task.name} {len(task):,}{times}"
+    for phase, tasks in itertools.groupby(sorted(order.mixture.tasks, key=_phase), _phase):
+        if phase > 1:
+            yield "then:"
+        for task in tasks:
+            times = f" ×{task.repeat:g}" if task.repeat != 1 else ""
+            yield f"{task.name} {len(task):,}{times}"
+
+
+def _phase(task: Task) -> int:
+    return task.phase
 
 
 def counted(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
-    """What some real batches hold."""
-    batches = list(itertools.islice(material.batches(stage, 0), BATCHES))
-    by_source = _counts(batches)
-    total = sum(by_source.values(), NOTHING)
-    positions = sum(batch.segments.numel() for batch in batches)
-    padding = sum(int((batch.segments == PADDING).sum()) for batch in batches)
+    """How some real batches are filled."""
+    if stage.reads == "documents":
+        batches = list(itertools.islice(material.batches(stage, 0), BATCHES))
+    else:
+        spread = spread_steps(max(material.steps(stage) - 1, 1), BATCHES)
+        batches = [next(material.batches(stage, step)) for step in spread]
+    rows = sum(map(len, batches))
     segments = sum(len(row) for batch in batches for row in batch.sources)
-    yield "rows of a step", f"{sum(map(len, batches)) / len(batches):g} × {batches[0].inputs.shape[1]}"
-    yield "segments in a row", f"{segments / sum(map(len, batches)):.1f}"
-    yield "tokens in a segment", f"{total.tokens / segments:.0f}"
-    yield "predictions supervised", percent(total.supervised, total.tokens)
+    positions = rows * batches[0].inputs.shape[1]
+    padding = sum(int((batch.segments == PADDING).sum()) for batch in batches)
+    yield "rows of a step", f"{round(rows / len(batches), 1):g} × {positions // rows}"
+    yield "segments in a row", f"{segments / rows:.1f}"
+    yield "tokens in a segment", f"{(positions - padding) / segments:.0f}"
     yield "padding", percent(padding, positions)
-    shares = sorted(by_source.items(), key=lambda entry: -entry[1].supervised)
-    yield "of the supervised", "\n".join(f"{name} {percent(c.supervised, total.supervised)}" for name, c in shares)
 
 
-def _counts(batches: list[Batch]) -> dict[str, Counts]:
-    found: dict[str, Counts] = {}
-    for batch in batches:
-        for name, counts in count_sources(batch).items():
-            found[name] = found.get(name, NOTHING) + counts
-    return found
+def taught(material: Material, stage: Stage) -> Iterator[tuple[str, str]]:
+    """What is supervised, over the whole stage."""
+    supervised: dict[str, int] = {}
+    planned = material.order(stage).planned(material.steps(stage))
+    for each in planned:
+        supervised[each.name] = supervised.get(each.name, 0) + each.supervised
+    total = sum(supervised.values())
+    yield "predictions supervised", percent(total, sum(each.tokens for each in planned))
+    shares = sorted(supervised.items(), key=lambda entry: -entry[1])
+    yield "of the supervised", "\n".join(f"{name} {percent(count, total)}" for name, count in shares)
 
 
 def sparkline(values: list[float], width: int = PLOT_WIDTH) -> str:
@@ -149,12 +176,34 @@ def _results(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def compare_recipes(a: Recipe, b: Recipe) -> list[Line]:
-    """The keys of two recipes that differ."""
-    ours, theirs = a.flat(), b.flat()
+    """The keys of two recipes that differ; of lists of tasks and texts, the entries that only one of them has."""
+    ours, theirs = dict(_settings(a)), dict(_settings(b))
     keys = sorted({*ours, *theirs}, key=lambda key: (key.split(".")[0] in STAGES, key))
-    lines = (Line(key, _shown(ours.get(key)), _shown(theirs.get(key))) for key in keys)
-    return [line for line in lines if not line.same]
+    found = ((key, ours.get(key, []), theirs.get(key, [])) for key in keys)
+    return [Line(key, _alone(mine, other), _alone(other, mine)) for key, mine, other in found if mine != other]
 
 
-def _shown(value: object) -> str:
-    return "–" if value is None else str(value)
+def _settings(value: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    for field in dataclasses.fields(value):
+        key, inner = prefix + field.name, getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            yield from _settings(inner, f"{key}.")
+        elif isinstance(inner, tuple):
+            yield key, [_entry(each) if dataclasses.is_dataclass(each) else str(each) for each in inner]
+        else:
+            yield key, [] if inner is None else [str(inner)]
+
+
+def _entry(spec: Any) -> str:
+    """A task or a text: what it is, and what else is said of it."""
+    first, *others = dataclasses.fields(spec)
+    given = ((field, getattr(spec, field.name)) for field in others)
+    return "- " + ", ".join(
+        [getattr(spec, first.name), *(f"{f.name} {value}" for f, value in given if value != f.default)]
+    )
+
+
+def _alone(entries: list[str], others: list[str]) -> str:
+    """Those that the other side has not; all, where only their order differs."""
+    only = [entry for entry in entries if entry not in others]
+    return "\n".join(only if only or set(others) - set(entries) else entries) or "–"

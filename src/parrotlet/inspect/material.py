@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..data import Batch, Order, PlanOrder, Source, State, StreamOrder
 from ..errors import UserError
 from ..recipe import Recipe
@@ -101,3 +103,8 @@ class Material:
         assert isinstance(order, PlanOrder)
         named = (task for task in order.mixture.tasks if (task.name, task.dataset) == (source.task, source.dataset))
         return next(task for task in named if source.index < len(task)).where(source.index)
+
+
+def spread_steps(steps: int, count: int) -> list[int]:
+    """At most `count` of the steps, evenly spread: the first and the last among them."""
+    return sorted({int(step) for step in np.linspace(0, steps - 1, count)})

@@ -21,11 +21,12 @@ from .segments import Segment, segments_of_row
 
 BEFORE = 16
 """Steps before a step whose median loss it is compared with."""
+KEPT = 10
 
 
 @dataclass(frozen=True)
 class Spike:
-    """A step whose loss stands out."""
+    """A step whose loss rose above that of the steps before it."""
 
     step: int
     loss: float
@@ -34,14 +35,17 @@ class Spike:
 
 
 def spikes(lines: Sequence[dict[str, Any]], count: int) -> list[Spike]:
-    """The steps of a stage's metrics whose loss stands out most, the highest first."""
+    """The steps of a stage's metrics at which the loss rose, the highest above the steps before first.
+
+    A step that only comes down from a spike is none, however high its loss still is.
+    """
     losses = [line["loss"] for line in lines]
     found = [
         Spike(line["step"], line["loss"], line["loss"] - statistics.median(losses[max(0, i - BEFORE) : i]))
         for i, line in enumerate(lines)
-        if i
+        if i and line["loss"] > losses[i - 1]
     ]
-    return sorted(found, key=lambda spike: -spike.above)[:count]
+    return sorted((spike for spike in found if spike.above > 0), key=lambda spike: -spike.above)[:count]
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,17 @@ def score_batch(material: Material, stage: Stage, step: int, batch: Batch, model
             yield Scored(step, segment, mean, int(values.argmax()), values.max().item())
 
 
-def rank(scored: Sequence[Scored]) -> list[Scored]:
-    """The most surprising first, by the average loss of all of their tokens."""
-    tokens = sum(one.segment.supervised for one in scored)
-    average = sum(one.loss * one.segment.supervised for one in scored) / max(tokens, 1)
+def rank(scored: Sequence[Scored], average: float) -> list[Scored]:
+    """The most surprising first, by the average loss of a token."""
     return sorted(scored, key=lambda one: -one.surprise(average))
+
+
+def _losses(scored: Sequence[Scored]) -> float:
+    return sum(one.loss * one.segment.supervised for one in scored)
+
+
+def _tokens(scored: Sequence[Scored]) -> int:
+    return sum(one.segment.supervised for one in scored)
 
 
 def model_before(run: Run, stage: Stage, step: int) -> tuple[GPT, str]:
@@ -108,19 +118,26 @@ def rewind(run: Run, stage: Stage, step: int) -> tuple[list[Scored], str]:
     material = Material.of_run(run)
     batch = material.batch(stage, step)
     model, name = model_before(run, stage, step)
-    return rank(list(score_batch(material, stage, step, batch, model))), name
+    scored = list(score_batch(material, stage, step, batch, model))
+    return rank(scored, _losses(scored) / max(_tokens(scored), 1)), name
 
 
 def hardest(
     run: Run, stage: Stage, count: int, every: int, on_progress: Callable[[int, int], None]
 ) -> tuple[list[Scored], str]:
-    """The most surprising segments of every `every`-th step that was trained, under the stage's last checkpoint."""
+    """The most surprising segments of every `every`-th step that was trained, under the stage's last checkpoint.
+
+    By the average loss of all; on the way, `KEPT` times as many stay as are asked for, by the average so far.
+    """
     material = Material.of_run(run)
     trained = len(run.metrics(stage.name).read())
     model, name = model_before(run, stage, trained)
-    scored: list[Scored] = []
+    kept: list[Scored] = []
+    losses, tokens = 0.0, 0
     for step, batch in zip(range(trained), material.batches(stage, 0), strict=False):
         if step % every == 0:
-            scored += score_batch(material, stage, step, batch, model)
+            scored = list(score_batch(material, stage, step, batch, model))
+            losses, tokens = losses + _losses(scored), tokens + _tokens(scored)
+            kept = rank([*kept, *scored], losses / max(tokens, 1))[: KEPT * count]
         on_progress(step + 1, trained)
-    return rank(scored)[:count], name
+    return kept[:count], name

@@ -15,6 +15,12 @@ from .segments import Segment
 from .xray import Summary, XRay
 
 LEGEND = "[targets: trained to be produced]   · between tokens   ‥ rest of a character"
+CUTS: dict[str | None, str] = {
+    None: "",
+    "before": ", its beginning is in another row",
+    "after": ", goes on in another row",
+    "both": ", begins and goes on in other rows",
+}
 STYLES: dict[TokenRole, str] = {
     "special": "magenta",
     "text": "",
@@ -65,12 +71,13 @@ def print_row(segments: Sequence[Segment], padding: int, console: Console) -> No
 
 def print_segment(segment: Segment, console: Console) -> None:
     """A segment under a line that says where it comes from."""
-    cut = f", goes on {segment.source.cut}" if segment.source.cut else ""
-    title = (
-        f"── {segment.stage} row {segment.row}, segment {segment.source.segment}: {segment.name} ({segment.where}){cut}"
-    )
-    console.print(Text(title, "dim"))
+    console.print(Text(_title(segment), "dim"))
     console.print(segment_text(segment, console.width))
+
+
+def _title(segment: Segment) -> str:
+    place = f"{segment.stage} row {segment.row}, segment {segment.source.segment}"
+    return f"── {place}: {segment.name} ({segment.where}){CUTS[segment.source.cut]}"
 
 
 def segment_text(segment: Segment, width: int) -> Text:
@@ -98,7 +105,8 @@ def segment_text(segment: Segment, width: int) -> Text:
 def print_token_table(segments: Sequence[Segment], tokenizer: Tokenizer, console: Console) -> None:
     """A line a token: its column in the row, position, id, text, and what is predicted there."""
     for segment in segments:
-        table = Table(box=None, pad_edge=False, header_style="bold", title=f"{segment.name} ({segment.where})")
+        console.print(Text(_title(segment), "dim"))
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("column", "position", "id"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("token", overflow="fold")

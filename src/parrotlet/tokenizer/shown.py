@@ -26,6 +26,11 @@ def shown_texts(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     return [text or REST for text in texts]
 
 
+def joined(texts: Sequence[str]) -> str:
+    """The text that is shown as `texts`, all of a text or some."""
+    return "".join(text for text in texts if text != REST)
+
+
 class ShownAnswer:
     """What to show of an answer's tokens (`texts`), and of what might have stood in the place of one."""
 
