@@ -16,7 +16,9 @@ from parrotlet.data import Batch
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 from parrotlet.optim.groups import _like
-from parrotlet.train import loop
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, loop, train_stage, train_tokenizer
 from parrotlet.train.parallel import num_local_elements, parallelize, whole
 
 CONFIG = ModelConfig(depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True)
@@ -124,17 +126,13 @@ def command(fault, *arguments):
     main()
 
 
-def stages(folder):
-    """Train all stages of the recipe in `folder`."""
-    from parrotlet.recipe import Recipe
-    from parrotlet.stages import STAGES
-    from parrotlet.train import Run, train_stage, train_tokenizer
-
+def train(folder, name, overrides=None, stages=tuple(STAGES)):
+    """Train these stages of the recipe in `folder`, as run `name` there."""
     with ranks.process_group():
-        run = Run.begin(folder / f"run-{ranks.world_size()}", Recipe.load(str(folder / "recipe.toml")))
+        run = Run.begin(folder / name, Recipe.load(str(folder / "recipe.toml"), overrides))
         train_tokenizer(run)
-        for name in STAGES:
-            train_stage(run, name)
+        for stage in stages:
+            train_stage(run, stage)
 
 
 def forked(world, job, *arguments):
@@ -171,4 +169,4 @@ if __name__ == "__main__":
         folder = Path(sys.argv[2])
         forked(2, one_step, folder)
         forked(4, one_step, folder)
-        forked(2, stages, folder)
+        forked(2, train, folder, "run-2")
