@@ -148,13 +148,13 @@ def test_all_stages_on_two_ranks_then_on_one(done):
     assert series(two, "base", "loss") == pytest.approx(before[0], abs=3 * max(furthest(reordered, one, "base"), 1e-6))
 
 
-GONE = "The last checkpoint is intact"
+INTACT = "The last checkpoint is intact"
 MESSAGES = {
-    "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", GONE],
-    "0 dies": ["rank 0 ", " gone", "rank 1 waits at base step 5, computing", GONE],
-    "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", GONE],
-    "hangs": ["rank 1 stands still at base step 5, reading its rows", GONE],
-    "nan": ["rank 1, base step 5: the loss is nan", GONE],
+    "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", INTACT],
+    "0 dies": ["rank 0 ", " gone", "rank 1 waits at base step 5, computing", INTACT],
+    "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", INTACT],
+    "hangs": ["rank 1 stands still at base step 5, reading its rows", INTACT],
+    "nan": ["rank 1, base step 5: the loss is nan", INTACT],
     "full": ["step_000008: the checkpoint could not be saved (rank 1: ", "large", "The one of step 4 is intact"],
     "0 full": ["step_000008: the checkpoint could not be saved (rank 0: ", "large", "The one of step 4 is intact"],
 }
