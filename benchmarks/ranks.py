@@ -1,19 +1,15 @@
-"""Several ranks, measured: saving beside the training, and kills in the middle of it.
+"""Several ranks, measured: the same training, saving beside it, and kills in the middle of a save.
 
+    python benchmarks/ranks.py stages --steps 50     # 1, 2 and 4 ranks, and one that adds in other orders
     python benchmarks/ranks.py save --depth 8        # how much a save delays the steps beside it
     python benchmarks/ranks.py kills --kills 20      # kill −9 while a checkpoint is written: is the one before intact?
-    python benchmarks/ranks.py nodes                 # two launchers; one is killed, started again, and at last left out
 
-All run on the CPU, with gloo.
+All run on the CPU, with gloo, in float32. benchmarks/nodes.py has several machines.
 """
 
 import argparse
-import json
-import os
 import random
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from parrotlet.errors import UserError
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings
+from parrotlet.stages import STAGES
 from parrotlet.train.checkpoint import (
     Checkpoint,
     checkpoint_folder,
@@ -34,11 +31,11 @@ from parrotlet.train.checkpoint import (
     save_checkpoint,
     verify_checkpoint,
 )
+from parrotlet.train.metrics import MetricsFile
 from parrotlet.train.parallel import own_parts
 from parrotlet.train.saver import Saver
+from rank_jobs import forked, train
 from small_run import write_small_run
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
 def save(depth: int, saves: int = 3, steps: int = 6) -> None:
@@ -120,85 +117,62 @@ def kills(count: int) -> None:
     print(f"killed {count} times, {cut} of them while files were being written: {count - torn} of {count} intact")
 
 
-def nodes(steps: int = 60) -> None:
-    """Two launchers on loopback, as two machines: one is killed with its ranks, another takes its place."""
-    with tempfile.TemporaryDirectory(prefix="parrotlet-nodes-") as name:
+def stages(steps: int) -> None:
+    """All stages on 1, 2 and 4 ranks; on one that adds in other orders; stopped on 2 and gone on with on 4 and on 1."""
+    recipe = RECIPE | {"base.num_iterations": steps}
+    micro_batches = {"rows one by one": 1, "three at a time": 3, "six at a time": 6}
+    with tempfile.TemporaryDirectory(prefix="parrotlet-stages-") as name:
         folder = Path(name)
-        text = write_small_run(folder, documents=400).replace("num_iterations = 12", f"num_iterations = {steps}")
-        (folder / "recipe.toml").write_text(text)
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PARROTLET_CACHE": str(folder / "cache")}
-        train = ["-m", "--", "parrotlet", "train", "base", "--recipe", str(folder / "recipe.toml"), "--run"]
-
-        def launch(run: str, port: int, nnodes: str) -> subprocess.Popen[bytes]:
-            options = [f"--nnodes={nnodes}", "--nproc-per-node=1", "--rdzv-backend=c10d", "--max-restarts=5"]
-            options += [f"--rdzv-endpoint=localhost:{port}", f"--rdzv-id={run}"]
-            log = (folder / "log").open("ab")
-            return subprocess.Popen(
-                [*TORCHRUN, *options, *train, str(folder / run)],
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-        def lines(run: str) -> list[dict]:
-            path = folder / run / "base" / "metrics.jsonl"
-            return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-        def wait_for(run: str, count: int) -> None:
-            while len(lines(run)) < count:
-                time.sleep(0.02)
-
-        whole = [launch("whole", free_port(), "2") for _ in range(2)]
-        assert [process.wait() for process in whole] == [0, 0], (folder / "log").read_text()[-3000:]
-        port = free_port()
-        first, second = launch("killed", port, "2"), launch("killed", port, "2")
-        wait_for("killed", steps // 3)
-        kill_with_ranks(second)
-        print(f"one of two launchers killed with its rank after {len(lines('killed'))} steps", flush=True)
-        second = launch("killed", port, "2")
-        wait_for("killed", steps // 2)
-        for process in (first, second):
-            kill_with_ranks(process)
-        print(f"both killed after {len(lines('killed'))} steps; going on with one rank on one machine", flush=True)
-        assert launch("killed", free_port(), "1").wait() == 0, (folder / "log").read_text()[-3000:]
-        compare(lines("whole"), lines("killed"))
+        conversations = round(1.1 * steps * recipe["sft.conversations_per_step"])  # some are held out
+        (folder / "recipe.toml").write_text(write_small_run(folder, documents=1200, conversations=conversations))
+        for world in (1, 2, 4):
+            forked(world, train, folder, f"{world} rank{'s' * (world > 1)}", recipe)
+        for order, rows in micro_batches.items():
+            forked(1, train, folder, order, recipe | {f"{stage}.device_batch_size": rows for stage in STAGES})
+        for stage in STAGES:
+            for world in (4, 1):
+                stop_on_two(folder, stage, after := f"2, then {world}")
+                forked(world, train, folder, after, recipe, [stage])
+            whole = MetricsFile(folder / "1 rank" / stage / "metrics.jsonl").read()
+            print(f"{stage}, {len(whole)} steps; every batch is the same; losses differ from one rank's by at most")
+            for run in (*micro_batches, "2 ranks", "4 ranks", "2, then 4", "2, then 1"):
+                lines = MetricsFile(folder / run / stage / "metrics.jsonl").read()
+                print(f"    {furthest(whole, lines):.1e}  {run}", flush=True)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+RECIPE = {"model.depth": 2, "model.width": 64, "base.tokens_per_step": 384, "mid.tokens_per_step": 384}
+RECIPE |= {"sft.conversations_per_step": 12}
+RECIPE |= {f"{stage}.{key}": value for stage in STAGES for key, value in (("save_every", 20), ("keep_checkpoints", 0))}
+"""Six rows of 64 tokens in a step: they don't divide by four ranks."""
 
 
-def kill_with_ranks(launcher: subprocess.Popen[bytes]) -> None:
-    """As when the power fails: nothing of it gets to say a word. Its ranks are in sessions of their own."""
-    ranks = [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/stat") if parent_of(p) == launcher.pid]
-    for pid in (launcher.pid, *ranks):
-        os.kill(pid, signal.SIGKILL)
-    launcher.wait()
+def stop_on_two(folder: Path, stage: str, name: str) -> None:
+    """A copy of the run of two ranks, as it was when this stage had its first checkpoint."""
+    shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.copytree(folder / "2 ranks", folder / name)
+    checkpoints = folder / name / stage
+    for step in list_checkpoints(checkpoints)[1:]:
+        shutil.rmtree(checkpoint_folder(checkpoints, step))
 
 
-def parent_of(stat: Path) -> int:
-    try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def compare(whole: list[dict], killed: list[dict]) -> None:
-    assert [line["batch_hash"] for line in whole] == [line["batch_hash"] for line in killed]
-    worst = max(abs(a["loss"] - b["loss"]) for a, b in zip(whole, killed, strict=True))
-    print(f"{len(whole)} steps: every batch is the same; the losses differ by {worst:.2g} at most")
+def furthest(whole: list[dict], lines: list[dict]) -> float:
+    """The largest difference of two losses; the batches have to be the same."""
+    for same in ("step", "batch_hash", "tokens", "supervised", "first_row", "sources"):
+        assert [line[same] for line in whole] == [line[same] for line in lines], same
+    return max(abs(a["loss"] - b["loss"]) for a, b in zip(whole, lines, strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["save", "kills", "nodes"])
+    parser.add_argument("what", choices=["stages", "save", "kills"])
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--depth", type=int, default=8)
     parser.add_argument("--kills", type=int, default=20)
     args = parser.parse_args()
-    {"save": lambda: save(args.depth), "kills": lambda: kills(args.kills), "nodes": nodes}[args.what]()
+    torch.set_num_threads(1)
+    {"stages": lambda: stages(args.steps), "save": lambda: save(args.depth), "kills": lambda: kills(args.kills)}[
+        args.what
+    ]()
 
 
 if __name__ == "__main__":

@@ -1,28 +1,42 @@
-"""What the tests of several ranks run: `rank_jobs.py all FOLDER`; `torchrun … rank_jobs.py command FAULT …`."""
+"""What the tests of several ranks run.
+
+rank_jobs.py all|faults FOLDER; torchrun … rank_jobs.py command FAULT ARGUMENTS OF PARROTLET …
+"""
 
 import json
 import os
+import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
 
 import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from parrotlet import ranks
+from parrotlet.cli import main
 from parrotlet.data import Batch
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 from parrotlet.optim.groups import _like
-from parrotlet.train import loop
+from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, loop, train_stage, train_tokenizer, watch
 from parrotlet.train.parallel import num_local_elements, parallelize, whole
 
 CONFIG = ModelConfig(depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True)
 """Nothing in it divides by 4, and of some matrices a rank has no row."""
 STEPS = 3
 FAULT_STEP = 5
+FAULTS = ("dies", "0 dies", "stops", "hangs", "nan", "full", "0 full", "0 preempted")
+SMALL_DISK = 16_384
+"""Bytes: enough for the metrics, not for a rank's part of the weights."""
 
 
 def perturbed_model(dtype=torch.float32):
@@ -89,19 +103,16 @@ def compared(model, reference, loss):
 
 
 def faulty(fault):
-    """Let a rank meet with something at `FAULT_STEP`: rank 0 if the fault is "0 dies", else rank 1."""
+    """Let a rank meet with something at `FAULT_STEP`: rank 0 if the fault begins with 0, else rank 1."""
     unlucky = 0 if fault.startswith("0") else 1
     compute, prefetch, calls = loop.accumulate_gradients, loop.prefetch, []
 
     def accumulate_gradients(*args):
         calls.append(args)
-        if len(calls) <= FAULT_STEP or ranks.rank() != unlucky:
-            return compute(*args)
-        if fault.endswith("dies"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if fault == "stops":
-            os.kill(os.getpid(), signal.SIGSTOP)
-        return compute(*args) * float("nan")
+        met = len(calls) == FAULT_STEP + 1 and ranks.rank() == unlucky
+        if met and fault != "nan":
+            happens[fault.removeprefix("0 ")]()
+        return compute(*args) * (float("nan") if met and fault == "nan" else 1)
 
     def slow_prefetch(items):
         for number, item in enumerate(prefetch(items)):
@@ -115,26 +126,61 @@ def faulty(fault):
         loop.accumulate_gradients = accumulate_gradients
 
 
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop():
+    """Stand still, and be killed after a while, as by torchrun, which takes 30 s."""
+    subprocess.Popen(["sh", "-c", f"sleep 12; kill -9 {os.getpid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def preempt():
+    """End the launcher; it has a second to say so to its ranks before they go on."""
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(1)
+
+
+def fill_disk():
+    """Let this process write no large file any more."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_DISK, SMALL_DISK))
+
+
+happens = {"dies": die, "stops": stop, "full": fill_disk, "preempted": preempt}
+
+
 def command(fault, *arguments):
     """The command line, with something wrong on a rank the first time that torchrun starts it."""
-    from parrotlet.cli import main
-
-    faulty(fault if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" else "none")
-    sys.argv = ["parrotlet", *arguments]
+    faulty(fault if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0" else "none")
+    watch.SILENT_SECONDS = 2.0
+    sys.argv = ["parrotlet", *map(str, arguments)]
     main()
 
 
-def stages(folder):
-    """Train all stages of the recipe in `folder`."""
-    from parrotlet.recipe import Recipe
-    from parrotlet.stages import STAGES
-    from parrotlet.train import Run, train_stage, train_tokenizer
+def launch(fault, folder):
+    """What torchrun does until the job fails, with ranks that are forked: torch need not be imported again."""
+    log = os.open(folder / f"{fault}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    config = LaunchConfig(
+        1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, start_method="fork"
+    )
+    train = ("train", "base", "--recipe", folder / "recipe.toml", "--run", folder / fault, "--timeout", 3)
+    try:
+        elastic_launch(config, command)(fault, *train)
+    except (ChildFailedError, SignalException):
+        return
+    raise AssertionError(f"{fault}: the job came to its end")
 
+
+def train(folder, name, overrides=None, stages=tuple(STAGES)):
+    """Train these stages of the recipe in `folder`, as run `name` there."""
     with ranks.process_group():
-        run = Run.begin(folder / f"run-{ranks.world_size()}", Recipe.load(str(folder / "recipe.toml")))
+        run = Run.begin(folder / name, Recipe.load(str(folder / "recipe.toml"), overrides))
         train_tokenizer(run)
-        for name in STAGES:
-            train_stage(run, name)
+        for stage in stages:
+            train_stage(run, stage)
 
 
 def forked(world, job, *arguments):
@@ -165,10 +211,14 @@ def run_child(job, arguments):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1] == "command":
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "command":
         command(*sys.argv[2:])
+    elif what == "faults":
+        for fault in FAULTS:
+            forked(1, launch, fault, folder)
     else:
-        folder = Path(sys.argv[2])
         forked(2, one_step, folder)
         forked(4, one_step, folder)
-        forked(2, stages, folder)
+        arguments = ("run", "--no-audit", "--recipe", folder / "recipe.toml", "--run", folder / "run-2")
+        forked(2, command, "none", *arguments)

@@ -18,6 +18,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from .errors import UserError
+
 T = TypeVar("T")
 
 LONGEST_WAIT = datetime.timedelta(days=1)
@@ -99,11 +101,16 @@ def store() -> dist.Store:
 
 
 def exchange(key: str, value: str) -> list[str]:
-    """The values that all ranks give under `key`, in order. Like `gather`, but once a key, and from any thread."""
+    """The values that all ranks give under `key`, in order. Like `gather`, but once a key, and from any thread.
+
+    Raises `UserError` if a rank fails meanwhile, and has said why.
+    """
     if not dist.is_initialized():
         return [value]
     post(key, value)
     while not store().check([f"{key}/{number}" for number in range(world_size())]):
+        if failure_is_told():
+            raise UserError("another rank has failed")
         time.sleep(POLL_SECONDS)
     return list(posted(key).values())
 

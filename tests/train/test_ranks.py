@@ -15,7 +15,7 @@ from parrotlet import ranks
 from parrotlet.optim.sharded_muon import choose_owners, rows_of
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
-from parrotlet.train import Run, train_stage, train_tokenizer
+from parrotlet.train import Run, score_stage, train_stage, train_tokenizer
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
 from parrotlet.train.estimate import memory
 from rank_jobs import CONFIG
@@ -23,37 +23,32 @@ from small_bundle import write_small_bundle
 from small_run import write_small_run
 
 JOBS = Path(__file__).parents[1] / "rank_jobs.py"
-
-
-def torchrun(world, *arguments, options=(), timeout=250):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={world}",
-        *options,
-        "--",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # see docs/distributed.md
-    return subprocess.run(
-        [*command, str(JOBS), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=environment
-    )
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""See docs/distributed.md."""
+EVALUATION = """
+[eval]
+max_tokens = 8
+tasks = [
+    { task = "identity", split = "test", stop = 5 },
+    { task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "test", stop = 7 },
+]
+"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     text = write_small_run(folder).replace("tokens_per_step = 256", "tokens_per_step = 384")
-    (folder / "recipe.toml").write_text(text)
+    (folder / "recipe.toml").write_text(text + EVALUATION)
     return folder
 
 
 @pytest.fixture(scope="module")
 def done(folder):
     """The folder, once two and four ranks have done their jobs in it."""
-    found = subprocess.run([sys.executable, str(JOBS), "all", str(folder)], capture_output=True, text=True, timeout=290)
+    found = subprocess.run(
+        [sys.executable, str(JOBS), "all", str(folder)], capture_output=True, text=True, env=ENVIRONMENT
+    )
     assert found.returncode == 0, found.stderr[-3000:]
     return folder
 
@@ -109,6 +104,19 @@ def furthest(run, other, stage):
 
 
 @pytest.mark.slow
+def test_one_rank_gives_the_scores_of_two(done):
+    run = Run.open(done / "run-2")
+    for stage in STAGES:
+        of_two, answers = run.read_results()["stages"][stage], run.answers(stage)
+        asked = {name: task["n"] for name, task in of_two["tasks"].items()}
+        assert asked == {"identity": 5, "multiple-choice": 7}
+        of_one = score_stage(run, stage)
+        assert of_one["tasks"] == of_two["tasks"]
+        assert run.answers(stage) == answers
+        assert of_one["val_loss"] == pytest.approx(of_two["val_loss"], rel=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # torch's reader, in one process
 def test_all_stages_on_two_ranks_then_on_one(done):
     """The same batches; losses as near as those of one rank that adds in another order; resumed by one rank alone."""
@@ -148,8 +156,7 @@ def test_commands_on_several_ranks_answer_once(done, tmp_path):
     decisions = []
     for world in (1, 2):
         asked = ["eval", "--run", done / "run-2", "--stage", "base", "--core", tmp_path / "bundle"]
-        told = torchrun(world, "command", "none", *asked)
-        assert told.returncode == 0, told.stderr[-3000:]
+        told = torchrun(world, "none", *asked)
         assert told.stdout.count("stage base") == told.stdout.count("95 % interval") == 1
         assert told.stderr.count("is missing") == 1
         written = json.loads((done / "run-2" / "base" / "core.json").read_text())
@@ -157,27 +164,48 @@ def test_commands_on_several_ranks_answer_once(done, tmp_path):
     assert decisions[0] == decisions[1]
 
 
+INTACT = "The last checkpoint is intact"
 MESSAGES = {
-    "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
-    "0 dies": ["rank 0 or its launcher is gone", "rank 1 waits at base step 5, computing"],
-    "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing"],
-    "hangs": ["rank 1 stands still at base step 5, reading its rows"],
-    "nan": ["rank 1, base step 5: the loss is nan"],
+    "dies": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", INTACT],
+    "0 dies": ["rank 0 ", " gone", "rank 1 waits at base step 5, computing", INTACT],
+    "stops": ["rank 1 is gone or stopped", "rank 0 waits at base step 5, computing", INTACT],
+    "hangs": ["rank 1 stands still at base step 5, reading its rows", INTACT],
+    "nan": ["rank 1, base step 5: the loss is nan", INTACT],
+    "full": ["step_000008: the checkpoint could not be saved (rank 1: ", "large", "The one of step 4 is intact"],
+    "0 full": ["step_000008: the checkpoint could not be saved (rank 0: ", "large", "The one of step 4 is intact"],
 }
+
+
+@pytest.fixture(scope="module")
+def failed(folder):
+    """The folder, once a job has failed in it by each fault; nothing still runs."""
+    found = subprocess.run(
+        [sys.executable, str(JOBS), "faults", str(folder)], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert not left_over(str(folder))
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", MESSAGES)
-def test_a_rank_in_trouble_ends_the_job_with_one_message(folder, tmp_path, fault):
-    train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run", "--timeout", "4"]
-    done = torchrun(2, "command", fault, *train, options=["--shutdown-timeout=8"])  # a stopped rank hears nothing
-    assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if "error: " in line]
-    assert len(said) == 1, done.stderr[-3000:]
+def test_a_rank_in_trouble_ends_the_job_with_one_message(failed, fault):
+    said = [line for line in (failed / f"{fault}.log").read_text().splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
     for part in MESSAGES[fault]:
         assert part in said[0]
-    assert list_checkpoints(tmp_path / "run" / "base") == [4]
-    assert not left_over(str(tmp_path))
+    assert [path.name for path in (failed / fault / "base" / "checkpoints").iterdir()] == ["step_000004"]
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_told_to_end_saves_first(failed):
+    """All ranks agree on the step, though the signal may reach them in different ones."""
+    log = (failed / "0 preempted.log").read_text()
+    assert "saved; go on with" in log
+    assert "error: " not in log
+    run = Run.open(failed / "0 preempted")
+    assert list_checkpoints(run.folder / "base") == [4, 6]
+    assert series(run, "base", "step") == list(range(6))
 
 
 def left_over(name):
@@ -189,7 +217,15 @@ def left_over(name):
 @pytest.mark.slow
 def test_torchrun_restarts_and_goes_on(folder, tmp_path):
     train = ["train", "base", "--recipe", folder / "recipe.toml", "--run", tmp_path / "run"]
-    done = torchrun(2, "command", "dies", *train, options=["--max-restarts=1"])
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "going on at step 4 of 12" in done.stderr
+    told = torchrun(2, "dies", *train, options=["--max-restarts=1"])
+    assert "going on at step 4 of 12" in told.stderr
     assert series(Run.open(tmp_path / "run"), "base", "step") == list(range(12))
+
+
+def torchrun(world, fault, *arguments, options=()):
+    """A command on so many ranks, with the program that starts them, to its good end."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", *options]
+    command += ["--", str(JOBS), "command", fault, *map(str, arguments)]
+    told = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert told.returncode == 0, told.stderr[-3000:]
+    return told

@@ -33,6 +33,7 @@ from ..files import ASIDE, sync, write_json, written_aside
 
 FORMAT = 1
 RNG = "torch.rng"
+FAILED = "failed"
 SHARDING, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"
 """The names under which torch.distributed.checkpoint notes in a safetensors file where a tensor's part begins."""
 
@@ -122,15 +123,26 @@ def _write_files(folder: Path, aside: Path, checkpoint: Checkpoint) -> None:
     if ranks.is_first():
         aside.mkdir()
     aside = folder.with_name(ranks.exchange(f"{folder} aside", aside.name)[0])
-    written = [
-        _save_tensors(tensors, aside, kind, checkpoint.first_rows)
-        for kind, tensors in (("model", checkpoint.model), ("optimizer", checkpoint.optimizer))
-        if tensors
-    ]
-    files = {path.name: _describe(path) for path in written}
-    parts = ranks.exchange(f"{folder} files", json.dumps(files))
+    parts = ranks.exchange(f"{folder} files", json.dumps(_save_part(aside, checkpoint)))
+    files = {name: found for part in parts for name, found in json.loads(part).items()}
+    if failed := files.get(FAILED):
+        raise OSError(None, failed)
     if ranks.is_first():
-        _finish(aside, checkpoint, {name: found for part in parts for name, found in json.loads(part).items()})
+        _finish(aside, checkpoint, files)
+
+
+def _save_part(aside: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Write this rank's tensors; returns its files, or what went wrong, which all ranks have to hear of."""
+    try:
+        written = [
+            _save_tensors(tensors, aside, kind, checkpoint.first_rows)
+            for kind, tensors in (("model", checkpoint.model), ("optimizer", checkpoint.optimizer))
+            if tensors
+        ]
+        return {path.name: _describe(path) for path in written}
+    except OSError as error:
+        where = f"rank {ranks.rank()}: " if ranks.world_size() > 1 else ""
+        return {FAILED: where + (error.strerror or str(error))}
 
 
 def _finish(aside: Path, checkpoint: Checkpoint, files: dict[str, Any]) -> None:

@@ -30,21 +30,22 @@ def write_questions(world: World) -> list[Talk]:
 
 
 def write_finding(world: World, number: int) -> list[Talk]:
-    """Lists of three to five names of the world, one of which is to be found; no two alike."""
+    """Lists of names of the world, one of which is to be found; no two alike: a half of two names, then of three to five."""
     rng, words = stream(world.seed, "finding"), _words(world)
-    return _drills(number, rng, lambda choices: _find(words, rng, choices))
+    pairs = _drills(number // 2, lambda: _find(words, rng, 2))
+    return pairs + _drills(number - len(pairs), lambda: _find(words, rng, rng.randint(3, 5)))
 
 
 def write_choosing(world: World, number: int) -> list[Talk]:
     """Questions about facts with three to five choices; no two alike; training's questions alone."""
     rng, questions = stream(world.seed, "choosing"), asked(world, "train")
-    return _drills(number, rng, lambda choices: ask(world, rng.choice(questions), rng, choices))
+    return _drills(number, lambda: ask(world, rng.choice(questions), rng, rng.randint(3, 5)))
 
 
-def _drills(number: int, rng: random.Random, draw: Callable[[int], Item]) -> list[Talk]:
+def _drills(number: int, draw: Callable[[], Item]) -> list[Talk]:
     written: dict[Item, None] = {}
     while len(written) < number:
-        written.setdefault(draw(rng.randint(3, 5)))
+        written.setdefault(draw())
     return [_drill(item) for item in written]
 
 
