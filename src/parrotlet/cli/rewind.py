@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..inspect.rewind import BEFORE, Scored, hardest, spikes
 from ..inspect.rewind import rewind as rewind_step
 from ..stages import STAGES, StageName
+from ..tokenizer import joined
 from ..train import ProgressLine, Run
 from .options import choose_stage, latest_run, program
 
