@@ -117,6 +117,19 @@ def test_the_browser_shows_the_batch(opened, material_of, name):
             assert seen["facts"]["predicts"].startswith("nothing")
 
 
+def test_in_chinese_every_word_is(opened, material_of):
+    """For a browser that speaks it; what is not said in Chinese are the texts of the data, and their names."""
+    xray = take_xray(material_of(TALK, length=256), STAGES["sft"])
+    page = opened(xray, Finder(material_of(TALK, length=256), STAGES["mid"]), locale="zh-CN")
+    assert page.get_attribute("html", "lang") == "zh-CN"
+    page.keyboard.press("ArrowRight")
+    said = page.eval_on_selector_all("[data-t], dt, h2, #phrase", "nodes => nodes.map(node => node.textContent)")
+    named = page.eval_on_selector_all("[title], [aria-label]", "nodes => nodes.flatMap(n => [n.title, n.ariaLabel])")
+    words = [text for text in (*said, *named) if text and re.search("[A-Za-z]{2}", text)]
+    assert [text for text in words if not re.search("[\u4e00-\u9fff]", text)] == []
+    assert all("一" <= value[0] for value in page.evaluate("Object.values(ROLES).concat(Object.values(CUTS))"))
+
+
 def test_a_walk_with_the_keyboard(opened, material_of):
     page = opened(take_xray(material_of(TALK, length=256), STAGES["sft"]))
 

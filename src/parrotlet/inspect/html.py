@@ -6,7 +6,7 @@ import html
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import UserError
 from ..tokenizer import Tokenizer
@@ -16,6 +16,7 @@ from .segments import Segment, segments_of_row
 from .terminal import percent
 from .xray import XRay
 
+Language = Literal["", "en", "zh-CN"]
 ROLE_LETTERS: dict[TokenRole, str] = {
     "special": "s",
     "text": "t",
@@ -37,12 +38,13 @@ def write_page(path: Path, xray: XRay, beside: Finder | None = None) -> int:
     return len(content)
 
 
-def page(data: dict[str, Any]) -> str:
-    """The page of these data, with its style and script in it."""
+def page(data: dict[str, Any], language: Language = "") -> str:
+    """The page of these data, with its style and script in it, in the browser's language if none is given."""
     folder = resources.files("parrotlet.inspect") / "page"
-    parts = {name: (folder / f"xray.{name}").read_text("utf-8") for name in ("html", "css", "js")}
-    filled = parts["html"].replace("{{title}}", html.escape(data["title"]))
-    filled = filled.replace("{{style}}", parts["css"]).replace("{{script}}", parts["js"])
+    parts = {name: (folder / f"xray.{name}").read_text("utf-8") for name in ("html", "css", "words.js", "js")}
+    filled = parts["html"].replace("{{title}}", html.escape(data["title"])).replace("{{language}}", language)
+    filled = filled.replace("{{style}}", parts["css"]).replace("{{words}}", parts["words.js"])
+    filled = filled.replace("{{script}}", parts["js"])
     return filled.replace("{{data}}", embedded(data))
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
 from ..inspect import Finder, Material, take_xray
-from ..inspect.html import page, page_data
+from ..inspect.html import Language, page, page_data
 from ..inspect.ledger import ledger
 from ..stages import STAGES, StageName
 from ..train import Run
@@ -64,10 +64,13 @@ def view_routes(run: Run) -> APIRouter:
 
     @router.get("/xray/{stage}")
     def xray(
-        stage: StageName, step: Annotated[int, Query(ge=0, lt=2**31)] = 0, beside: StageName | None = None
+        stage: StageName,
+        step: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+        beside: StageName | None = None,
+        language: Language = "",
     ) -> HTMLResponse:
         """A step of a stage as a page, as `parrotlet xray --html` writes it."""
-        return HTMLResponse(_xray_page(run, stage, step, beside))
+        return HTMLResponse(_xray_page(run, stage, step, beside, language))
 
     @router.get("/{path:path}", include_in_schema=False)
     def unknown(path: str) -> None:
@@ -77,10 +80,10 @@ def view_routes(run: Run) -> APIRouter:
     return router
 
 
-def _xray_page(run: Run, stage: StageName, step: int, beside: StageName | None) -> str:
+def _xray_page(run: Run, stage: StageName, step: int, beside: StageName | None, language: Language) -> str:
     material = Material.of_run(run)
     finder = Finder(material, STAGES[beside]) if beside else None
-    return page(page_data(take_xray(material, STAGES[stage], step), finder))
+    return page(page_data(take_xray(material, STAGES[stage], step), finder), language)
 
 
 def _questions(answers: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -1,9 +1,9 @@
-"use strict";
 // Draws the x-ray from the JSON in #data. Texts reach the page through textContent only.
 const data = JSON.parse(document.getElementById("data").textContent);
-const ROLES = { s: "special token", t: "document", u: "user", a: "assistant", c: "assistant: tool call", o: "tool output" };
-const CUTS = { before: "its beginning is in another row", after: "it goes on in another row",
-  both: "it begins and goes on in other rows" };
+const ROLES = { s: t("special token"), t: t("document"), u: t("user"), a: t("assistant"), c: t("assistant: tool call"),
+  o: t("tool output") };
+const CUTS = { before: t("its beginning is in another row"), after: t("it goes on in another row"),
+  both: t("it begins and goes on in other rows") };
 const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const segments = [];  // every drawn segment, in order: {piece, box, spans}
@@ -46,7 +46,7 @@ function drawTokens(piece) {
 function title(piece, lead) {
   const supervised = piece.targets.filter((target) => target >= 0).length;
   const head = element("h3", "", `${lead} ${piece.name} `);
-  head.append(element("small", "", `${piece.where} · ${piece.ids.length} tokens, ${supervised} supervised` +
+  head.append(element("small", "", `${piece.where} · ${t("{n} tokens, {m} supervised", { n: piece.ids.length, m: supervised })}` +
     (piece.cut ? ` · ${CUTS[piece.cut]}` : "")));
   return head;
 }
@@ -60,8 +60,8 @@ function drawSegment(piece) {
     const left = element("div");
     left.append(title(piece, `${piece.stage}:`), drawTokens(piece));
     const right = element("div");
-    if (other) right.append(title(other, `${other.stage}, step ${other.step}, row ${other.row}:`), drawTokens(other));
-    else right.append(element("p", "padding", `${data.beside} does not hold this conversation.`));
+    if (other) right.append(title(other, t("{stage}, step {step}, row {row}:", other)), drawTokens(other));
+    else right.append(element("p", "padding", t("{stage} does not hold this conversation.", { stage: data.beside })));
     pair.append(left, right);
     box.append(pair);
   } else box.append(title(piece, `${piece.segment} ·`), drawTokens(piece));
@@ -72,20 +72,20 @@ function drawSegment(piece) {
 function drawRow(row) {
   const box = element("section", "row");
   const used = row.segments.reduce((sum, piece) => sum + piece.ids.length, 0);
-  const head = element("h2", "", `Row ${row.row} `);
-  head.append(element("small", "", `${row.segments.length} segments, ${used} of ${data.length} positions used`));
+  const head = element("h2", "", `${t("Row")} ${row.row} `);
+  head.append(element("small", "", t("{n} segments, {used} of {all} positions used", { n: row.segments.length, used, all: data.length })));
   box.append(head, ...row.segments.map(drawSegment));
-  if (used < data.length) box.append(element("p", "padding", `${data.length - used} positions of padding: nothing is predicted there`));
+  if (used < data.length) box.append(element("p", "padding", t("{n} positions of padding: nothing is predicted there", { n: data.length - used })));
   box.row = row.row;
   return box;
 }
 
 function drawHeader() {
   document.querySelector("h1").textContent = data.title;
-  $("phrase").textContent = data.phrase + (data.beside ? ` · beside ${data.beside}` : "");
+  $("phrase").textContent = t(data.phrase) + (data.beside ? ` · ${t("beside {stage}", { stage: data.beside })}` : "");
   for (const [value, name] of data.facts) {
     const fact = element("div");
-    fact.append(element("dt", "", name), element("dd", "", value));
+    fact.append(element("dt", "", t(name)), element("dd", "", value));
     $("facts").append(fact);
   }
   const all = data.sources.reduce((sum, source) => sum + source[3], 0);
@@ -103,7 +103,7 @@ function drawHeader() {
     $("task").append(new Option(name, name));
   }
   $("dropped").textContent = data.dropped
-    .map(([name, split, out]) => `${name}, in the whole stage: ${split} conversations split, ${out} exchanges left out.`).join(" ");
+    .map(([name, split, out]) => t("{name}, in the whole stage: {split} conversations split, {out} exchanges left out.", { name, split, out })).join(" ");
   for (const row of data.rows) $("row").append(new Option(row.row, row.row));
 }
 
@@ -111,29 +111,29 @@ function drawHeader() {
 function facts(piece, i) {
   const target = predicts(piece, i);
   const supervised = piece.targets[i] >= 0;
-  const guess = target === null ? "nothing: the last of its segment" : `${quoted(target)}  (id ${target})`;
+  const guess = target === null ? t("nothing: the last of its segment") : `${quoted(target)}  (id ${target})`;
   return [
     ["token", quoted(piece.ids[i])],
     ["id", piece.ids[i]],
     ["written by", ROLES[piece.roles[i]]],
-    ["a target", isTaught(piece, i) ? "yes: trained to be produced" : "no: only read"],
+    ["a target", isTaught(piece, i) ? t("yes: trained to be produced") : t("no: only read")],
     ["predicts", guess],
-    ["supervised", supervised ? "yes: this prediction is in the loss" : "no: this prediction is not in the loss"],
+    ["supervised", supervised ? t("yes: this prediction is in the loss") : t("no: this prediction is not in the loss")],
     ["position", piece.position + i],
-    ["stage, row", `${piece.stage}, row ${piece.row}, column ${piece.start + i}`],
+    ["stage, row", t("{stage}, row {row}, column {column}", { ...piece, column: piece.start + i })],
     ["segment", piece.segment],
     ["task", piece.task ?? "–"],
     ["dataset", piece.dataset],
     ["index", piece.index],
     ["from", piece.where],
-    ["cut", piece.cut ? CUTS[piece.cut] : "no: it is here whole"],
+    ["cut", piece.cut ? CUTS[piece.cut] : t("no: it is here whole")],
   ];
 }
 
 function describe(span) {
   const list = document.querySelector("#token dl");
   list.replaceChildren(...facts(span.piece, span.i).flatMap(([name, value], k) =>
-    [element("dt", "", name), element("dd", k === 0 ? "big" : "", value)]));
+    [element("dt", "", t(name)), element("dd", k === 0 ? "big" : "", value)]));
   document.querySelector("#token .hint").hidden = true;
 }
 
@@ -198,7 +198,7 @@ function filter() {
     const other = row !== "" && Number(row) !== box.row;
     box.hidden = other || (task !== "" && ![...box.querySelectorAll(".segment")].some((segment) => !segment.hidden));
   }
-  $("count").textContent = `${visible().length} of ${segments.length} segments`;
+  $("count").textContent = t("{n} of {all} segments", { n: visible().length, all: segments.length });
 }
 
 const KEYS = {

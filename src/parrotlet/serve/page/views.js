@@ -108,7 +108,7 @@ async function showXray() {
   notify("");
   $("xray-note").textContent = t("loading");
   try {
-    const query = `step=${$("xray-step").value}${beside ? `&beside=${beside}` : ""}`;
+    const query = `step=${$("xray-step").value}&language=${document.documentElement.lang}${beside ? `&beside=${beside}` : ""}`;
     $("xray").srcdoc = await (await get(`/api/xray/${$("xray-stage").value}?${query}`)).text();
     $("xray").hidden = false;
   } catch (error) {
