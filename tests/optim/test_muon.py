@@ -35,10 +35,10 @@ def assert_moved_alike(ours, theirs, before, lr):
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("momentum", [0.0, 0.85, 0.95])
-@pytest.mark.parametrize(("scale", "ns_steps"), [(1e-3, 5), (1.0, 5), (1e3, 5), (1.0, 3)])
-def test_equals_torchs_muon(weight_decay, momentum, scale, ns_steps):
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_equals_torchs_muon(weight_decay, momentum, scale):
     ours, theirs = random_parameters(SHAPES), random_parameters(SHAPES)
-    settings = {"lr": 0.5, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
+    settings = {"lr": 0.5, "momentum": momentum, "weight_decay": weight_decay}
     optimizer = Muon(ours, **settings)
     reference = torch.optim.Muon(theirs, **settings, nesterov=True, adjust_lr_fn="original")
     for step in range(6):

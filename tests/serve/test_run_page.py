@@ -125,6 +125,8 @@ def test_the_runs_tabs_with_the_keyboard(opened):
     page.fill("#xray-step", "1")
     page.click("#xray-form button")
     xray.locator("h1", has_text="base step 1").wait_for()
+    page.select_option("#language", "zh")
+    xray.locator("html[lang=zh-CN] h1", has_text="base step 1").wait_for()
 
 
 def test_on_a_phone_everything_fits(scored, opened):

@@ -47,6 +47,12 @@ def test_questions_are_answered_with_the_one_right_answer(right_answers, world) 
         assert {right.lower() + "." for right in right_answers[question]} == {answer.lower()}
 
 
+def test_finding_begins_with_lists_of_two(world) -> None:
+    """A recipe takes the first half of them for its first phase."""
+    sizes = [len(parts_of(talk)[1]) for talk in write_finding(world, 1_000)]
+    assert (set(sizes[:500]), set(sizes[500:])) == ({2}, {3, 4, 5})
+
+
 def test_letters_are_right_equally_often(drills) -> None:
     of_four = Counter(answer for _, choices, answer in map(parts_of, drills) if len(choices) == 4)
     expected = of_four.total() / 4

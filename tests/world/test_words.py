@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from parrotlet.world.words import LONGEST, SHORTEST, _english, _with, word_list
+from parrotlet.world.words import LONGEST, LONGEST_MADE_UP, SHORTEST, _english, _with, word_list
 
 
 def test_the_list_is_large_and_plain() -> None:
@@ -10,6 +10,7 @@ def test_the_list_is_large_and_plain() -> None:
     assert 6_000 <= len(words) <= 10_000
     assert all(re.fullmatch(r"[a-z]+", word) for word in [*words, *spelled])
     assert all(SHORTEST <= len(word) <= LONGEST for word in words)
+    assert all(len(word) <= LONGEST_MADE_UP for word in {*words, *spelled} - set(_english()))
     assert len(set(words)) == len(words)
 
 

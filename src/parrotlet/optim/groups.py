@@ -40,8 +40,6 @@ class OptimSettings:
     """Muon's momentum after `momentum_warmup_steps`."""
     momentum_warmup_steps: int = 300
     """Steps over which Muon's momentum rises linearly."""
-    ns_steps: int = 5
-    """Muon: Newton–Schulz iterations. Three take 3/5 of the time, and leave small singular values small."""
     betas: tuple[float, float] = (0.8, 0.95)
     """AdamW: decay of the running means of the gradient and of its square."""
     eps: float = 1e-10
@@ -68,9 +66,7 @@ class Optimizers:
         convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
         matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
         muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
-        self._muon = muon(
-            matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay, ns_steps=settings.ns_steps
-        )
+        self._muon = muon(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay)
         self._adamw = torch.optim.AdamW(
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-NS_STEPS = 5
+STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic a·x + b·x³ + c·x⁵, which is steep at 0: five steps take singular values to about 0.7 … 1.2."""
 EPS = 1e-7
 
 
-def orthogonalize(matrices: Tensor, ns_steps: int = NS_STEPS) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrices, roughly: (N, rows, columns) → the same in bfloat16.
 
-    `ns_steps` Newton–Schulz iterations on all N at once: they move each singular value towards 1 and leave the vectors.
+    Newton–Schulz iterations on all N at once: they move each singular value towards 1 and leave the vectors.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.bfloat16()
     x = x.mT if tall else x  # the product below is then the smaller of the two
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)  # no singular value above 1
-    for _ in range(ns_steps):
+    for _ in range(STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
@@ -49,9 +49,8 @@ class Muon(torch.optim.Optimizer):
         lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
-        ns_steps: int = NS_STEPS,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for parameter in self.param_groups[0]["params"]:
             assert parameter.ndim == 2, f"Muon is for matrices; found the shape {tuple(parameter.shape)}"
 
@@ -65,7 +64,7 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for (rows, columns), parameters in by_shape.items():
-                updates = orthogonalize(torch.stack(self._nesterov(parameters, group["momentum"])), group["ns_steps"])
+                updates = orthogonalize(torch.stack(self._nesterov(parameters, group["momentum"])))
                 lr = group["lr"] * max(1, rows / columns) ** 0.5
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, updates.to(parameters[0].dtype).unbind(), alpha=-lr)

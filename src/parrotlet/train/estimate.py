@@ -13,7 +13,7 @@ import torch
 
 from ..model import GPT, ModelConfig
 from ..model.loss import ACCELERATOR_CHUNK
-from ..optim.muon import NS_STEPS
+from ..optim.muon import STEPS
 from ..optim.sharded_muon import choose_owners
 from .hardware import Hardware
 
@@ -158,7 +158,7 @@ def step(config: ModelConfig, hardware: Hardware, tokens: int, micro_batches: in
     load = [0.0] * world
     for shape, owner in zip(shapes, choose_owners(shapes, world), strict=True):
         small, large = sorted(shape)
-        load[owner] += NS_STEPS * (4 * small * small * large + 2 * small**3)
+        load[owner] += STEPS * (4 * small * small * large + 2 * small**3)
     return Step(
         compute=config.flops_per_token * tokens / world / flops,
         muon=max(load) / flops,

@@ -36,7 +36,6 @@ function startLooks() {
     document.documentElement.dataset.theme = $("theme").value;
     speak($("language").value);
     draw();
-    $("xray").hidden = true;  // so that it is written anew, in this language
     open(current);
   };
   $("language").addEventListener("change", apply);

@@ -7,7 +7,7 @@ import { t } from "./words.js";
 const DRAW = { curves, results, ledger };
 
 export async function open(view) {
-  if (view === "xrays" && $("xray").hidden && $("xray-stage").value) showXray();
+  if (view === "xrays" && $("xray").lang !== document.documentElement.lang && $("xray-stage").value) showXray();
   if (!DRAW[view]) return;
   $(view).replaceChildren(make("p", { role: "status" }, t("loading")));
   try {
@@ -109,8 +109,10 @@ async function showXray() {
   $("xray-note").textContent = t("loading");
   try {
     const query = `step=${$("xray-step").value}&language=${document.documentElement.lang}${beside ? `&beside=${beside}` : ""}`;
-    $("xray").srcdoc = await (await get(`/api/xray/${$("xray-stage").value}?${query}`)).text();
-    $("xray").hidden = false;
+    const page = await (await get(`/api/xray/${$("xray-stage").value}?${query}`)).text();
+    $("xray").lang = document.documentElement.lang;
+    $("xray").hidden = false;  // first: what a hidden frame is given may stay blank
+    $("xray").srcdoc = page;
   } catch (error) {
     notify(error.message);
   }
