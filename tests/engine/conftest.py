@@ -2,7 +2,7 @@
 
 import pytest
 
-from parrotlet.engine.native import compiler
+from parrotlet.cpp import compiler
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 

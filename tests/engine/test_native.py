@@ -6,20 +6,21 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from parrotlet.engine import decoder, native
+from parrotlet.cpp import build
+from parrotlet.engine import native
 from parrotlet.engine.decoder import Decoder
 from parrotlet.engine.torch_forward import TorchForward
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
 
 @pytest.fixture
 def fresh_library():
-    native.native_library.cache_clear()
-    yield native.native_library
-    native.native_library.cache_clear()
+    build.library.cache_clear()
+    yield build.library
+    build.library.cache_clear()
 
 
 def a_model(dtype=torch.float32):
@@ -53,24 +54,9 @@ def test_the_number_of_threads_changes_nothing(dtype, threads, monkeypatch):
 def test_a_processor_without_wide_registers_computes_the_same_up_to_rounding(dtype, bound, fresh_library, monkeypatch):
     here = scores_of(a_model(dtype))
     fresh_library.cache_clear()
-    plain = ["-march=x86-64-v3" if flag == "-march=native" else flag for flag in native.FLAGS]
-    monkeypatch.setattr(native, "FLAGS", plain)
+    plain = ["-march=x86-64-v3" if flag == "-march=native" else flag for flag in build.FLAGS]
+    monkeypatch.setattr(build, "FLAGS", plain)
     assert_close(scores_of(a_model(dtype)), here, rtol=0, atol=bound)
-
-
-def test_it_is_compiled_once(fresh_library, monkeypatch, tmp_path, capsys):
-    source = tmp_path / "small.cpp"
-    source.write_text('extern "C" int seven() { return 7; }')
-    monkeypatch.setattr(native, "SOURCE", source)
-    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
-    assert fresh_library().seven() == 7
-    assert "once" in capsys.readouterr().err
-    fresh_library.cache_clear()
-    assert fresh_library().seven() == 7
-    assert not capsys.readouterr().err
-    source.write_text('extern "C" int seven() { return 8; }')
-    fresh_library.cache_clear()
-    assert fresh_library().seven() == 8, "an old library for a new source"
 
 
 @pytest.mark.parametrize(
@@ -86,9 +72,3 @@ def test_where_it_cant_be_compiled_torch_computes(source, compiler, said, fresh_
     assert capsys.readouterr().err.count(said) == 1
     Decoder(a_model(), 1)
     assert not capsys.readouterr().err, "told twice"
-
-
-def test_a_broken_cache_folder_is_no_reason_to_fail(fresh_library, monkeypatch, tmp_path):
-    (tmp_path / "a file").touch()
-    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "a file"))
-    assert isinstance(decoder.Decoder(a_model(), 1)._forward, TorchForward)

@@ -45,9 +45,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def main() -> None:
     """Run a command. Exit code 0: done; 2: something to fix, and the message says how; 130: interrupted."""
-    # Read by OpenMP when torch is imported: threads that wait for each other sleep. By default they spin, and on a
-    # computer that does anything else besides, each of the many short waits then lasts a time slice.
+    # Read by OpenMP when torch is imported: threads that wait for each other sleep after some 20 µs. By default they
+    # spin for milliseconds, and hold up our own kernels' threads and whatever else the computer does.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     app = tyro.extras.SubcommandApp()
     for name, module in COMMANDS.items():
         command: Any = leave_none_unsaid(getattr(import_module(f".{module}", __name__), module))

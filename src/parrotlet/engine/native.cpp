@@ -6,28 +6,12 @@
 // are the same to the last bit whatever else is in the pass. Weights, and what they multiply, are float32 or bfloat16;
 // all the rest is float32.
 
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <thread>
-#include <vector>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
+#include "../cpp/lanes.h"
 
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Pairs __attribute__((vector_size(64)));
+#include <atomic>
+#include <memory>
+
 constexpr int64_t REACH = 3;  // of a short convolution
-constexpr int64_t LANES = 16, GROUP = 32;  // outputs of a matrix lie in groups, see `pack` in native.py
-#ifdef __AVX512F__
-constexpr int64_t ROWS = 8;  // rows at a time: as many sums as there are registers for
-#else
-constexpr int64_t ROWS = 2;
-#endif
 
 struct Layer {
     const void *qkv, *out, *up, *down;
@@ -46,20 +30,6 @@ struct Pass {
     float* scores;                      // (B, vocab in whole groups), after the last position of each row; null: none
 };
 
-template <class V> V load(const void* from) {
-    V lanes;
-    memcpy(&lanes, from, sizeof lanes);
-    return lanes;
-}
-
-float sum(Lanes v) {  // halves upon halves
-    float lanes[LANES];
-    memcpy(lanes, &v, sizeof v);
-    for (int64_t half = LANES / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    return lanes[0];
-}
-
 float dot(const float* a, const float* b, int64_t n) {
     Lanes lanes = {};
     int64_t i = 0;
@@ -67,63 +37,6 @@ float dot(const float* a, const float* b, int64_t n) {
     float total = sum(lanes);
     for (; i < n; ++i) total += a[i] * b[i];
     return total;
-}
-
-// e^x for x ≤ 0, within 2 units in the last place: 2^n · e^r with |r| ≤ ln 2 / 2.
-Lanes exponential(Lanes x) {
-    x = x < -87.0f ? Lanes{} - 87.0f : x;
-    Lanes n = x * 1.44269504f + 12582912.0f;  // rounded to a whole number by its size
-    n -= 12582912.0f;
-    Lanes r = x - n * 0.693145752f - n * 1.42860677e-6f;
-    Lanes p = r * 1.98412698e-4f + 1.38888889e-3f;
-    for (float c : {8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f}) p = p * r + c;
-    return (Lanes)((Ints)p + (__builtin_convertvector(n, Ints) << 23));
-}
-
-// What matrices multiply: float32 one by one, bfloat16 in pairs.
-
-struct Float32 {
-    typedef float Stored;
-    typedef float Unit;
-    typedef Lanes Weights;
-    static float store(float x) { return x; }
-    static Lanes add(Lanes sum, Lanes w, float x) { return sum + w * x; }
-};
-
-struct Bfloat16 {
-    typedef uint16_t Stored;
-    typedef uint32_t Unit;
-    typedef Pairs Weights;
-    static uint16_t store(float x) {  // to the nearest, ties to even
-        uint32_t bits;
-        memcpy(&bits, &x, 4);
-        return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    }
-    static Lanes add(Lanes sum, Pairs w, uint32_t x) {
-#ifdef __AVX512BF16__
-        return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(x));
-#else
-        uint32_t halves[2] = {x << 16, x & 0xffff0000};
-        float xs[2];
-        memcpy(xs, halves, 8);
-        sum = sum + (Lanes)(w << 16) * xs[0];
-        return sum + (Lanes)(w & 0xffff0000) * xs[1];
-#endif
-    }
-};
-
-// R rows of x times a group of outputs.
-template <class Type, int64_t R, class Store>
-void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
-    Lanes sums[R][2] = {};
-    for (int64_t k = 0; k < units; ++k) {
-        auto w0 = load<typename Type::Weights>(w + GROUP * k), w1 = load<typename Type::Weights>(w + GROUP * k + LANES);
-        for (int64_t r = 0; r < R; ++r) {
-            sums[r][0] = Type::add(sums[r][0], w0, x[r * stride + k]);
-            sums[r][1] = Type::add(sums[r][1], w1, x[r * stride + k]);
-        }
-    }
-    for (int64_t r = 0; r < R; ++r) store(r, sums[r][0], sums[r][1]);
 }
 
 template <class Type> class Forward {
@@ -138,16 +51,13 @@ template <class Type> class Forward {
     std::vector<Stored> y = std::vector<Stored>(N * (C + PAD)), hidden = std::vector<Stored>(N * (whole(F) + PAD));
     std::atomic<int> arrived{0}, passed{0};
 
-    static int64_t whole(int64_t outputs) { return (outputs + GROUP - 1) / GROUP * GROUP; }
+    static int64_t whole(int64_t outputs) { return ::whole(outputs, GROUP); }
 
    public:
     explicit Forward(const Pass& pass) : p(pass) {}
 
     void run() {
-        std::vector<std::thread> others;
-        for (int64_t i = 1; i < p.threads; ++i) others.emplace_back([this, i] { work(i); });
-        work(0);
-        for (auto& other : others) other.join();
+        in_threads(p.threads, [this](int64_t me) { work(me); });
     }
 
    private:
@@ -192,7 +102,7 @@ template <class Type> class Forward {
             linear(me, normed.data(), C + PAD, N, layer.up, C, F, [&](int64_t n, int64_t at, Lanes a, Lanes b) {
                 a = a > 0.0f ? a * a : Lanes{}, b = b > 0.0f ? b * b : Lanes{};
                 Stored* to = &hidden[n * (whole(F) + PAD) + at];
-                for (int64_t i = 0; i < LANES; ++i) to[i] = Type::store(a[i]), to[i + LANES] = Type::store(b[i]);
+                Type::store(to, a), Type::store(to + LANES, b);
             });
             wait(++phase);
             linear(me, hidden.data(), whole(F) + PAD, N, layer.down, F, C, add);
@@ -205,10 +115,7 @@ template <class Type> class Forward {
         });
     }
 
-    static void put(float* to, Lanes a, Lanes b) {
-        memcpy(to, &a, sizeof a);
-        memcpy(to + LANES, &b, sizeof b);
-    }
+    static void put(float* to, Lanes a, Lanes b) { ::put(to, a), ::put(to + LANES, b); }
 
     // Until all threads have come here as many times.
     void wait(int phase) {
@@ -232,15 +139,9 @@ template <class Type> class Forward {
                 int64_t outputs, Store store) {
         int64_t groups = whole(outputs) / GROUP, units = inputs * sizeof(Stored) / sizeof(Unit);
         stride = stride * sizeof(Stored) / sizeof(Unit);
-        auto at = [&](int64_t n) { return (const Unit*)in + n * stride; };
-        for (int64_t g = me * groups / p.threads; g < (me + 1) * groups / p.threads; ++g) {
-            auto from = (const Unit*)matrix + g * GROUP * units;
-            auto stored = [&](int64_t n) { return [&, n](int64_t r, Lanes a, Lanes b) { store(n + r, g * GROUP, a, b); }; };
-            int64_t n = 0;
-            for (; n + ROWS <= rows; n += ROWS) tile<Type, ROWS>(at(n), stride, from, units, stored(n));
-            for (; n + 4 <= rows; n += 4) tile<Type, 4>(at(n), stride, from, units, stored(n));
-            for (; n < rows; ++n) tile<Type, 1>(at(n), stride, from, units, stored(n));
-        }
+        for (int64_t g = me * groups / p.threads; g < (me + 1) * groups / p.threads; ++g)
+            times_group<Type>((const Unit*)in, stride, rows, (const Unit*)matrix + g * GROUP * units, units,
+                              [&](int64_t n, Lanes a, Lanes b) { store(n, g * GROUP, a, b); });
     }
 
     const float* embedding(int64_t n) const { return p.embedding + p.tokens[n] * C; }

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..files import cache_folder, written_aside
+from ..cpp import library
 from ..model import GPT
 from ..model.gpt import Block
 from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 
 SOURCE = Path(__file__).with_name("native.cpp")
-FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
 THREAD_PAYS = 16_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
 GROUP = 32
@@ -119,31 +112,6 @@ def _matrices(model: GPT) -> Iterator[list[Tensor]]:
         yield from ([a.q.weight, a.k.weight, a.v.weight], [a.out.weight], [mlp.up.weight], [mlp.down.weight])
 
 
-def compiler() -> str | None:
-    """The C++ compiler: CXX, or the system's."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
-
-
-@functools.cache
 def native_library() -> ctypes.CDLL | None:
-    """`native.cpp`, compiled for this machine and kept in the cache folder; None, with a notice, where it can't be."""
-    if (found := compiler()) is None:
-        print("no C++ compiler found: answers take about three times as long", file=sys.stderr)
-        return None
-    try:
-        return ctypes.CDLL(str(_compiled(found)))
-    except (subprocess.CalledProcessError, OSError) as error:
-        print(f"{SOURCE.name} can't be compiled, so answers take about three times as long: {error}", file=sys.stderr)
-        return None
-
-
-def _compiled(compiler: str) -> Path:
-    """Known by the source and by what the compiler defines: its version, and what the processor can do."""
-    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
-    key = hashlib.sha256(SOURCE.read_bytes() + defined.stdout + " ".join(FLAGS).encode()).hexdigest()
-    path = cache_folder() / "native" / f"{key[:16]}.so"
-    if not path.exists():
-        print("compiling the decoder for this machine, once: a few seconds", file=sys.stderr)
-        with written_aside(path) as aside:
-            subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(aside)], check=True)
-    return path
+    """`native.cpp`, compiled for this machine; None, with a notice, where it can't be."""
+    return library(SOURCE, "answers take about three times as long")

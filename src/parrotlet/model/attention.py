@@ -6,46 +6,69 @@ B rows, T positions, H heads, K key/value heads, D head width, S keys.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-Mask = Tensor | BlockMask | None
-"""What is added to the scores, (B, 1, T, S); blocks of positions to leave out (CUDA); None: causal."""
+from . import kernels
+
+
+class Spans(NamedTuple):
+    """Where our own kernels compute: the position that each begins to see at, (B, T); None: 0."""
+
+    starts_BT: Tensor | None
+
+
+Mask = Spans | Tensor | BlockMask | None
+"""Besides: what is added to the scores, (B, 1, T, S); blocks of positions to leave out (CUDA); None: causal."""
 
 
 TRUNK = -2
 """The segment that all others of a row attend to: the beginning that several texts share."""
 
 
-def segment_mask(segments_BT: Tensor, dtype: torch.dtype) -> Tensor | BlockMask:
-    """Position i attends to the positions j ≤ i of its own segment and of `TRUNK`. Built once a forward pass.
+def attention_mask(segments_BT: Tensor | None, device: torch.device, dtype: torch.dtype) -> Mask:
+    """Position i attends to the positions j ≤ i of its own segment and of `TRUNK`; without segments to all of them.
+    Built once a forward pass.
 
-    Padding is a segment too (-1): it attends to itself, so that no row of the softmax is empty.
+    A segment's positions follow each other. Padding is a segment too (-1): it attends to itself, so that no row of the
+    softmax is empty.
     """
-    if segments_BT.is_cuda:
+    if segments_BT is not None and segments_BT.is_cuda:
         return _block_mask(segments_BT)
+    if kernels.available(device, dtype) and (segments_BT is None or not (segments_BT == TRUNK).any()):
+        return Spans(None if segments_BT is None else _starts(segments_BT))
+    if segments_BT is None:
+        return None
     seen_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
     seen_BTT |= (segments_BT == TRUNK)[:, None, :]
-    return additive_mask(seen_BTT.tril_()[:, None], dtype)
+    # (attention would convert a boolean mask again in every layer)
+    return torch.zeros(seen_BTT.shape, dtype=dtype, device=device).masked_fill_(~seen_BTT.tril_(), -torch.inf)[:, None]
 
 
-def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where `allowed`, -inf elsewhere. (Attention would convert a boolean mask again in every layer.)"""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
-
-
-def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask) -> Tensor:
-    """Softmax attention, (B, H, T, D); each key/value head serves H / K query heads."""
-    grouped = q_BHTD.shape[1] != k_BKSD.shape[1]
+def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: Mask) -> Tensor:
+    """Softmax attention, (B, T, H, D); each key/value head serves H / K query heads."""
+    if isinstance(mask, Spans):
+        return kernels.attention(q_BTHD, k_BTKD, v_BTKD, mask.starts_BT)[0]
+    q_BHTD, k_BKTD, v_BKTD = (heads.transpose(1, 2) for heads in (q_BTHD, k_BTKD, v_BTKD))
+    grouped = q_BHTD.shape[1] != k_BKTD.shape[1]
     if isinstance(mask, BlockMask):
-        return _compiled_flex_attention()(q_BHTD, k_BKSD, v_BKSD, block_mask=mask, enable_gqa=grouped)
-    return F.scaled_dot_product_attention(
-        q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
-    )
+        y_BHTD = _compiled_flex_attention()(q_BHTD, k_BKTD, v_BKTD, block_mask=mask, enable_gqa=grouped)
+    else:
+        y_BHTD = F.scaled_dot_product_attention(
+            q_BHTD, k_BKTD, v_BKTD, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+        )
+    return y_BHTD.transpose(1, 2)
+
+
+def _starts(segments_BT: Tensor) -> Tensor:
+    """The position at which each one's segment begins."""
+    begins_BT = F.pad(segments_BT[:, 1:] != segments_BT[:, :-1], (1, 0), value=True)
+    positions_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    return positions_T.where(begins_BT, 0).cummax(1).values
 
 
 def _block_mask(segments_BT: Tensor) -> BlockMask:

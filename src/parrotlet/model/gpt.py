@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Mask, attend, segment_mask
+from .attention import Mask, attend, attention_mask
 from .config import ModelConfig
 from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 
@@ -102,7 +102,7 @@ class GPT(nn.Module):
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
         rope = self._rope(positions_BT)
-        mask = None if segments_BT is None else segment_mask(segments_BT, self.dtype)
+        mask = attention_mask(segments_BT, inputs_BT.device, self.dtype)
         x_BTC = self.embedding(inputs_BT)
         if self.embedding_conv is not None:
             x_BTC = self.embedding_conv(x_BTC, positions_BT, before_BTR)
@@ -215,12 +215,10 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC: Tensor, rope: Rope, mask: Mask) -> Tensor:
         """What attention adds to the residual stream, (B, T, C)."""
-        # (B, T, H·D) → (B, T, H, D) → (B, H, T, D), a view
+        # (B, T, H·D) → (B, T, H, D), a view
         q, k, v = (linear(x_BTC).unflatten(-1, (-1, self.head_dim)) for linear in (self.q, self.k, self.v))
         q, k = (norm(rotate(heads, rope), self.eps) for heads in (q, k))
-        q, k, v = (heads.transpose(1, 2) for heads in (q, k, v))
-        y_BHTD = attend(q, k, v, mask)
-        return self.out(y_BHTD.transpose(1, 2).flatten(2))
+        return self.out(attend(q, k, v, mask).flatten(2))
 
 
 class MLP(nn.Module):

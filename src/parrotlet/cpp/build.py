@@ -1,0 +1,48 @@
+"""Finds the compiler, compiles, and loads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ..files import cache_folder, written_aside
+
+FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
+SHARED = Path(__file__).with_name("lanes.h")
+"""What the sources include."""
+
+
+def compiler() -> str | None:
+    """The C++ compiler: CXX, or the system's."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
+@functools.cache
+def library(source: Path, without: str) -> ctypes.CDLL | None:
+    """`source`, compiled for this machine. Where it can't be: None, and a notice what it is like `without`."""
+    if (found := compiler()) is None:
+        print(f"no C++ compiler found: {without}", file=sys.stderr)
+        return None
+    try:
+        return ctypes.CDLL(str(_compiled(source, found)))
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"{source.name} can't be compiled: {without} ({error})", file=sys.stderr)
+        return None
+
+
+def _compiled(source: Path, compiler: str) -> Path:
+    """Known by the source and by what the compiler defines: its version, and what the processor can do."""
+    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
+    known = source.read_bytes() + SHARED.read_bytes() + defined.stdout + " ".join(FLAGS).encode()
+    path = cache_folder() / "native" / f"{hashlib.sha256(known).hexdigest()[:16]}.so"
+    if not path.exists():
+        print(f"compiling {source.parent.name}/{source.name} for this machine, once: a few seconds", file=sys.stderr)
+        with written_aside(path) as aside:
+            subprocess.run([compiler, *FLAGS, str(source), "-o", str(aside)], check=True)
+    return path

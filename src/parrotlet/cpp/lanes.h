@@ -1,0 +1,145 @@
+// Vectors of 16 numbers, what matrices multiply, and a piece of a matrix product: for `engine/native.cpp` and
+// `model/kernels.cpp`.
+//
+// Every number is added up in an order that does not depend on how many rows or threads there are.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+typedef float Lanes __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Pairs __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+constexpr int64_t LANES = 16, GROUP = 32;  // outputs of a matrix lie in groups
+#ifdef __AVX512F__
+constexpr int64_t ROWS = 8;  // rows at a time: as many sums as there are registers for
+#else
+constexpr int64_t ROWS = 2;
+#endif
+
+inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+template <class V> V load(const void* from) {
+    V lanes;
+    memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+
+template <class V> void put(void* to, V lanes) { memcpy(to, &lanes, sizeof lanes); }
+
+template <class Combine> float reduce(Lanes v, Combine combine) {  // halves upon halves
+    float lanes[LANES];
+    put(lanes, v);
+    for (int64_t half = LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; ++i) lanes[i] = combine(lanes[i], lanes[i + half]);
+    return lanes[0];
+}
+
+inline float sum(Lanes v) {
+    return reduce(v, [](float a, float b) { return a + b; });
+}
+
+inline float largest(Lanes v) {
+    return reduce(v, [](float a, float b) { return std::max(a, b); });
+}
+
+// e^x for x ≤ 88, within 2 units in the last place: 2^n · e^r with |r| ≤ ln 2 / 2. Below -87 as at -87.
+inline Lanes exponential(Lanes x) {
+    x = x < -87.0f ? Lanes{} - 87.0f : x;
+    Lanes n = x * 1.44269504f + 12582912.0f;  // rounded to a whole number by its size
+    n -= 12582912.0f;
+    Lanes r = x - n * 0.693145752f - n * 1.42860677e-6f;
+    Lanes p = r * 1.98412698e-4f + 1.38888889e-3f;
+    for (float c : {8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+    return (Lanes)((Ints)p + (__builtin_convertvector(n, Ints) << 23));
+}
+
+// What matrices multiply: float32 one by one, bfloat16 in pairs.
+
+struct Float32 {
+    typedef float Stored;
+    typedef float Unit;
+    typedef Lanes Weights;
+    static float store(float x) { return x; }
+    static void store(Stored* to, Lanes x) { put(to, x); }
+    static float widen(Stored x) { return x; }
+    static Lanes widen(const Stored* from) { return load<Lanes>(from); }
+    static Lanes add(Lanes sum, Lanes w, float x) { return sum + w * x; }
+    static Unit joined(Stored first, Stored) { return first; }
+};
+
+struct Bfloat16 {
+    typedef uint16_t Stored;
+    typedef uint32_t Unit;
+    typedef Pairs Weights;
+    static uint16_t store(float x) {  // to the nearest, ties to even
+        uint32_t bits;
+        memcpy(&bits, &x, 4);
+        return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    }
+    static void store(Stored* to, Lanes x) {
+        Pairs bits = (Pairs)x;
+        put(to, __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves));
+    }
+    static float widen(Stored x) {
+        uint32_t bits = (uint32_t)x << 16;
+        float value;
+        memcpy(&value, &bits, 4);
+        return value;
+    }
+    static Lanes widen(const Stored* from) { return (Lanes)(__builtin_convertvector(load<Halves>(from), Pairs) << 16); }
+    static Lanes add(Lanes sum, Pairs w, uint32_t x) {
+#ifdef __AVX512BF16__
+        return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)_mm512_set1_epi32(x));
+#else
+        uint32_t halves[2] = {x << 16, x & 0xffff0000};
+        float xs[2];
+        memcpy(xs, halves, 8);
+        sum = sum + (Lanes)(w << 16) * xs[0];
+        return sum + (Lanes)(w & 0xffff0000) * xs[1];
+#endif
+    }
+    static Unit joined(Stored first, Stored second) { return first | (uint32_t)second << 16; }
+};
+
+// R rows of x times a group of outputs: store(row, 16 outputs, 16 outputs).
+template <class Type, int64_t R, class Store>
+void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
+    Lanes sums[R][2] = {};
+    for (int64_t k = 0; k < units; ++k) {
+        auto w0 = load<typename Type::Weights>(w + GROUP * k), w1 = load<typename Type::Weights>(w + GROUP * k + LANES);
+        for (int64_t r = 0; r < R; ++r) {
+            sums[r][0] = Type::add(sums[r][0], w0, x[r * stride + k]);
+            sums[r][1] = Type::add(sums[r][1], w1, x[r * stride + k]);
+        }
+    }
+    for (int64_t r = 0; r < R; ++r) store(r, sums[r][0], sums[r][1]);
+}
+
+// All rows of x times a group of outputs: store(row, 16 outputs, 16 outputs).
+template <class Type, class Store>
+void times_group(const typename Type::Unit* x, int64_t stride, int64_t rows, const typename Type::Unit* w, int64_t units,
+                 Store store) {
+    auto from = [&](int64_t n) { return [&, n](int64_t r, Lanes a, Lanes b) { store(n + r, a, b); }; };
+    int64_t n = 0;
+    for (; n + ROWS <= rows; n += ROWS) tile<Type, ROWS>(x + n * stride, stride, w, units, from(n));
+    for (; n + 4 <= rows; n += 4) tile<Type, 4>(x + n * stride, stride, w, units, from(n));
+    for (; n < rows; ++n) tile<Type, 1>(x + n * stride, stride, w, units, from(n));
+}
+
+// work(0) … work(threads - 1), each in a thread of its own.
+template <class Work> void in_threads(int64_t threads, Work work) {
+    std::vector<std::thread> others;
+    for (int64_t i = 1; i < threads; ++i) others.emplace_back([&work, i] { work(i); });
+    work(0);
+    for (auto& other : others) other.join();
+}

@@ -1,0 +1,347 @@
+// Attention and the cross-entropy's pointwise part, with their gradients, on a CPU: `kernels.py` compiles this for the
+// machine it runs on.
+//
+//     B rows, T positions, H heads, K key/value heads, D head width; N positions, V vocabulary
+//
+// What matrices multiply is float32 or bfloat16, as it comes; all the rest is float32. Every number is added up in an
+// order that does not depend on how many threads there are.
+
+#include "../cpp/lanes.h"
+
+#include <atomic>
+#include <memory>
+
+constexpr int64_t BLOCK = 64;  // queries at a time
+
+struct AttentionPass {
+    int64_t B, T, heads, kv_heads, head_dim, threads;
+    const int64_t* starts;     // (B, T): the first position that each sees, never falling within a row; null: 0
+    const void *q, *k, *v;     // (B, T, H or K, D)
+    void* y;                   // (B, T, H, D)
+    float* log_sums;           // (B, H, T): of the exponentials of a position's scores
+    const void* dy;            // with gradients: that of y, and those wanted
+    void *dq, *dk, *dv;
+};
+
+// Units of 4 bytes: (rows ≤ 16, columns) → (columns, 16), where rows that are not there give 0.
+void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns, void* to_, int64_t to_stride) {
+    auto from = (const uint32_t*)from_;
+    auto to = (uint32_t*)to_;
+#ifdef __clang__
+    auto low = [](Pairs a, Pairs b) { return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); };
+    auto high = [](Pairs a, Pairs b) { return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); };
+#else
+    auto low = [](Pairs a, Pairs b) { return __builtin_shuffle(a, b, Pairs{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}); };
+    auto high = [](Pairs a, Pairs b) { return __builtin_shuffle(a, b, Pairs{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}); };
+#endif
+    for (int64_t c = 0; c < columns; c += LANES) {
+        Pairs a[LANES] = {}, b[LANES];
+        int64_t wide = std::min(LANES, columns - c);
+        for (int64_t r = 0; r < rows; ++r) memcpy(&a[r], from + r * stride + c, wide == LANES ? sizeof a[r] : 4 * wide);
+        for (int round = 0; round < 4; ++round) {  // what stands 8 rows apart moves next to each other, four times
+            for (int64_t i = 0; i < LANES / 2; ++i) b[2 * i] = low(a[i], a[i + 8]), b[2 * i + 1] = high(a[i], a[i + 8]);
+            memcpy(a, b, sizeof a);
+        }
+        for (int64_t i = 0; i < wide; ++i) put(to + (c + i) * to_stride, a[i]);
+    }
+}
+
+// Softmax attention of a block of queries at a time, over the keys that any of them sees.
+//
+// A matrix that is multiplied lies in groups of 32 outputs: "by X" means that of each group, X runs through the units.
+template <class Type> class Attention {
+    typedef typename Type::Stored Stored;
+    typedef typename Type::Unit Unit;
+    static constexpr int64_t PER = sizeof(Unit) / sizeof(Stored), BLOCK_UNITS = BLOCK / PER;
+
+    struct Room {  // of a thread
+        std::unique_ptr<Unit[]> keys_by_d, values_by_d, keys_by_t, values_by_t, probs_by_row, dscores_by_row;
+        std::unique_ptr<Unit[]> by_row, queries, dys;  // (D, rows of the block)
+        std::unique_ptr<Stored[]> probs, dscores;      // (BLOCK, keys)
+        std::unique_ptr<float[]> scores, dprobs;       // (BLOCK, keys)
+        std::unique_ptr<float[]> dkeys, dvalues;       // (D, keys)
+    };
+
+    const AttentionPass& p;
+    int64_t T = p.T, D = p.head_dim, D_groups = whole(D, GROUP) / GROUP, D_units = D / PER;
+    int64_t keys = whole(T, GROUP), key_units = keys / PER;
+    int64_t q_stride = p.heads * D, k_stride = p.kv_heads * D;
+    float scale = 1 / std::sqrt((float)D);
+
+   public:
+    explicit Attention(const AttentionPass& pass) : p(pass) {}
+
+    void run(bool gradients) {
+        int64_t tasks = p.B * p.kv_heads, threads = std::min(p.threads, tasks);
+        std::vector<Room> rooms;  // from this thread: another's memory would be given back to the system every time
+        for (int64_t i = 0; i < threads; ++i) rooms.push_back(room(gradients));
+        std::atomic<int64_t> next{0};
+        in_threads(threads, [&](int64_t me) {
+            for (int64_t task; (task = next++) < tasks;) {
+                if (gradients) differentiate(task / p.kv_heads, task % p.kv_heads, rooms[me]);
+                else attend(task / p.kv_heads, task % p.kv_heads, rooms[me]);
+            }
+        });
+    }
+
+   private:
+    template <class X> static std::unique_ptr<X[]> some(int64_t count) { return std::make_unique_for_overwrite<X[]>(count); }
+
+    Room room(bool gradients) const {
+        Room m;
+        m.keys_by_d = some<Unit>(D_units * keys);
+        m.scores = some<float>(BLOCK * keys), m.probs = some<Stored>(BLOCK * keys);
+        if (!gradients) {
+            m.values_by_t = some<Unit>(key_units * D_groups * GROUP);
+            return m;
+        }
+        m.values_by_d = some<Unit>(D_units * keys), m.keys_by_t = some<Unit>(key_units * D_groups * GROUP);
+        m.dprobs = some<float>(BLOCK * keys), m.dscores = some<Stored>(BLOCK * keys);
+        m.probs_by_row = some<Unit>(BLOCK_UNITS * keys), m.dscores_by_row = some<Unit>(BLOCK_UNITS * keys);
+        m.by_row = some<Unit>(BLOCK_UNITS * D_groups * GROUP);
+        m.queries = some<Unit>(D * BLOCK_UNITS), m.dys = some<Unit>(D * BLOCK_UNITS);
+        m.dkeys = some<float>(D * keys), m.dvalues = some<float>(D * keys);
+        return m;
+    }
+
+    template <class X> X* of_query(X* from, int64_t b, int64_t t, int64_t head) const { return from + (b * T + t) * q_stride + head * D; }
+    template <class X> X* of_key(X* from, int64_t b, int64_t head) const { return from + b * T * k_stride + head * D; }
+    int64_t start(int64_t b, int64_t t) const { return p.starts ? p.starts[b * T + t] : 0; }
+
+    void attend(int64_t b, int64_t kv_head, Room& m) const {
+        pack_by_d(of_key((const Stored*)p.k, b, kv_head), m.keys_by_d.get());
+        pack_by_row(of_key((const Stored*)p.v, b, kv_head), k_stride, T, key_units, D, m.values_by_t.get());
+        each_block(b, kv_head, [&](int64_t head, int64_t t, int64_t rows, int64_t first, int64_t end) {
+            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, scale, m.scores.get());
+            float inverse[BLOCK];
+            for (int64_t r = 0; r < rows; ++r) {
+                float* scores = m.scores.get() + r * keys;
+                hide(scores, first, start(b, t + r), t + r + 1, end);
+                Lanes most = load<Lanes>(scores + first), total = {};
+                for (int64_t s = first; s < end; s += LANES) {
+                    Lanes x = load<Lanes>(scores + s);
+                    most = x > most ? x : most;
+                }
+                float maximum = largest(most);
+                for (int64_t s = first; s < end; s += LANES) {
+                    Lanes prob = probability(load<Lanes>(scores + s) - maximum);
+                    total += prob;
+                    Type::store(m.probs.get() + r * keys + s, prob);
+                }
+                inverse[r] = 1 / sum(total);
+                p.log_sums[(b * p.heads + head) * T + t + r] = maximum + std::log(sum(total));
+            }
+            mix(m.probs.get(), m.values_by_t.get(), rows, first, end, [&](int64_t r, int64_t d, Lanes x, Lanes z) {
+                give(of_query((Stored*)p.y, b, t + r, head), d, x * inverse[r], z * inverse[r]);
+            });
+        });
+    }
+
+    // d probs = d y · valuesᵀ;  d scores = probs · (d probs - d y · y);  d queries, d keys and d values follow.
+    void differentiate(int64_t b, int64_t kv_head, Room& m) const {
+        pack_by_d(of_key((const Stored*)p.k, b, kv_head), m.keys_by_d.get());
+        pack_by_d(of_key((const Stored*)p.v, b, kv_head), m.values_by_d.get());
+        pack_by_row(of_key((const Stored*)p.k, b, kv_head), k_stride, T, key_units, D, m.keys_by_t.get());
+        std::fill_n(m.dkeys.get(), D * keys, 0.0f), std::fill_n(m.dvalues.get(), D * keys, 0.0f);
+        each_block(b, kv_head, [&](int64_t head, int64_t t, int64_t rows, int64_t first, int64_t end) {
+            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, scale, m.scores.get());
+            score((const Stored*)p.dy, m.values_by_d.get(), b, t, head, rows, first, end, 1, m.dprobs.get());
+            for (int64_t r = 0; r < rows; ++r) {
+                float* scores = m.scores.get() + r * keys;
+                hide(scores, first, start(b, t + r), t + r + 1, end);
+                float log_sum = p.log_sums[(b * p.heads + head) * T + t + r];
+                float all = dot(of_query((const Stored*)p.dy, b, t + r, head), of_query((const Stored*)p.y, b, t + r, head));
+                for (int64_t s = first; s < end; s += LANES) {
+                    Lanes x = load<Lanes>(scores + s) - log_sum, prob = probability(x > 0.0f ? Lanes{} : x);
+                    Lanes dscore = prob * (load<Lanes>(m.dprobs.get() + r * keys + s) - all) * scale;
+                    Type::store(m.probs.get() + r * keys + s, prob);
+                    Type::store(m.dscores.get() + r * keys + s, dscore);
+                }
+            }
+            mix(m.dscores.get(), m.keys_by_t.get(), rows, first, end, [&](int64_t r, int64_t d, Lanes x, Lanes z) {
+                give(of_query((Stored*)p.dq, b, t + r, head), d, x, z);
+            });
+            int64_t units = whole(rows, PER) / PER;
+            pack_by_row(m.probs.get() + first, keys, rows, units, end - first, m.probs_by_row.get());
+            pack_by_row(m.dscores.get() + first, keys, rows, units, end - first, m.dscores_by_row.get());
+            turn(of_query((const Stored*)p.dy, b, t, head), rows, units, m, m.dys.get());
+            turn(of_query((const Stored*)p.q, b, t, head), rows, units, m, m.queries.get());
+            gather(m.dys.get(), m.probs_by_row.get(), units, first, end, m.dvalues.get());
+            gather(m.queries.get(), m.dscores_by_row.get(), units, first, end, m.dkeys.get());
+        });
+        write(m.dkeys.get(), of_key((Stored*)p.dk, b, kv_head));
+        write(m.dvalues.get(), of_key((Stored*)p.dv, b, kv_head));
+    }
+
+    // work(head, first query, queries, first key, end of the keys) for the heads that share keys.
+    template <class Work> void each_block(int64_t b, int64_t kv_head, Work work) const {
+        int64_t shared = p.heads / p.kv_heads;
+        for (int64_t head = kv_head * shared; head < (kv_head + 1) * shared; ++head)
+            for (int64_t t = 0; t < T; t += BLOCK) {
+                int64_t rows = std::min(BLOCK, T - t);
+                work(head, t, rows, start(b, t) / GROUP * GROUP, whole(t + rows, GROUP));
+            }
+    }
+
+    // (T, D) → [group of tokens][unit of d][token], 0 after the last.
+    void pack_by_d(const Stored* from, Unit* to) const {
+        for (int64_t t = 0; t < keys; t += LANES)
+            transpose(from + t * k_stride, k_stride / PER, std::clamp<int64_t>(T - t, 0, LANES), D_units,
+                      to + t / GROUP * GROUP * D_units + t % GROUP, GROUP);
+    }
+
+    // (rows, columns) → [group of columns][unit of rows][column], 0 after the last.
+    static void pack_by_row(const Stored* from, int64_t stride, int64_t rows, int64_t units, int64_t columns, Unit* to) {
+        static const Stored none[GROUP] = {};
+        for (int64_t c = 0; c < columns; c += GROUP)
+            for (int64_t row = 0; row < units * PER; row += PER, to += GROUP) {
+                const Stored* first = row < rows ? from + row * stride + c : none;
+                const Stored* second = row + PER - 1 < rows ? first + (PER - 1) * stride : none;
+                int64_t wide = std::min(GROUP, columns - c);
+                for (int64_t i = 0; i < wide; ++i) to[i] = Type::joined(first[i], second[i]);
+                std::fill(to + wide, to + GROUP, Unit{});
+            }
+    }
+
+    // (rows, D) of queries → (D, unit of rows).
+    void turn(const Stored* from, int64_t rows, int64_t units, Room& m, Unit* to) const {
+        pack_by_row(from, q_stride, rows, units, D, m.by_row.get());
+        for (int64_t d = 0; d < D; d += GROUP)
+            for (int64_t u = 0; u < units; u += LANES)
+                transpose(m.by_row.get() + d * units + u * GROUP, GROUP, std::min(LANES, units - u),
+                          std::min(GROUP, D - d), to + d * BLOCK_UNITS + u, BLOCK_UNITS);
+    }
+
+    // factor · x · packedᵀ, (rows, keys).
+    void score(const Stored* x, const Unit* packed, int64_t b, int64_t t, int64_t head, int64_t rows, int64_t first,
+               int64_t end, float factor, float* to) const {
+        for (int64_t s = first; s < end; s += GROUP)
+            times_group<Type>((const Unit*)of_query(x, b, t, head), q_stride / PER, rows, packed + s * D_units, D_units,
+                              [&](int64_t r, Lanes a, Lanes z) {
+                                  put(to + r * keys + s, a * factor), put(to + r * keys + s + LANES, z * factor);
+                              });
+    }
+
+    // weights · packed, (rows, D): store(row, first of 32 d, 16 sums, 16 sums).
+    template <class Store>
+    void mix(const Stored* weights, const Unit* packed, int64_t rows, int64_t first, int64_t end, Store store) const {
+        for (int64_t d = 0; d < D; d += GROUP)
+            times_group<Type>((const Unit*)(weights + first), key_units, rows, packed + d * key_units + first / PER * GROUP,
+                              (end - first) / PER, [&](int64_t r, Lanes a, Lanes z) { store(r, d, a, z); });
+    }
+
+    // to += turned · packed, (D, keys).
+    void gather(const Unit* turned, const Unit* packed, int64_t units, int64_t first, int64_t end, float* to) const {
+        for (int64_t s = first; s < end; s += GROUP)
+            times_group<Type>(turned, BLOCK_UNITS, D, packed + (s - first) * units, units, [&](int64_t d, Lanes a, Lanes z) {
+                float* sums = to + d * keys + s;
+                put(sums, load<Lanes>(sums) + a), put(sums + LANES, load<Lanes>(sums + LANES) + z);
+            });
+    }
+
+    // (D, keys) → (T, D).
+    void write(const float* from, Stored* to) const {
+        float turned[LANES * LANES];
+        for (int64_t t = 0; t < T; t += LANES)
+            for (int64_t d = 0; d < D; d += LANES) {
+                int64_t deep = std::min(LANES, D - d);
+                transpose(from + d * keys + t, keys, deep, LANES, turned, LANES);
+                for (int64_t i = 0; i < std::min(LANES, T - t); ++i) {
+                    Stored* there = to + (t + i) * k_stride + d;
+                    if (deep == LANES) Type::store(there, load<Lanes>(turned + i * LANES));
+                    else for (int64_t j = 0; j < deep; ++j) there[j] = Type::store(turned[i * LANES + j]);
+                }
+            }
+    }
+
+    void give(Stored* to, int64_t d, Lanes a, Lanes z) const {
+        if (d + GROUP <= D) {
+            Type::store(to + d, a), Type::store(to + d + LANES, z);
+            return;
+        }
+        float both[GROUP];
+        put(both, a), put(both + LANES, z);
+        for (int64_t i = 0; d + i < D; ++i) to[d + i] = Type::store(both[i]);
+    }
+
+    float dot(const Stored* a, const Stored* b) const {
+        Lanes lanes = {};
+        int64_t d = 0;
+        for (; d + LANES <= D; d += LANES) lanes += Type::widen(a + d) * Type::widen(b + d);
+        float total = sum(lanes);
+        for (; d < D; ++d) total += Type::widen(a[d]) * Type::widen(b[d]);
+        return total;
+    }
+
+    // Only the keys from `seen` on, before `seen_end`.
+    static void hide(float* scores, int64_t first, int64_t seen, int64_t seen_end, int64_t end) {
+        std::fill(scores + first, scores + std::max(first, seen), -INFINITY);
+        std::fill(scores + seen_end, scores + end, -INFINITY);
+    }
+
+    static Lanes probability(Lanes x) { return x < -87.0f ? Lanes{} : exponential(x); }
+};
+
+struct CrossEntropyPass {
+    int64_t N, V, gradients, threads;
+    float softcap;
+    const int64_t* targets;  // (N)
+    void* scores;            // (N, V), before the soft cap; with `gradients` theirs take their place
+    float* losses;           // (N)
+};
+
+// With q = e^(-2|x| / cap):  tanh(|x| / cap) = (1 - q) / (1 + q). Capped logits are bounded: no maximum is subtracted.
+template <class Type> class CrossEntropy {
+    typedef typename Type::Stored Stored;
+
+    const CrossEntropyPass& p;
+    int64_t wide = whole(p.V, LANES);
+
+   public:
+    explicit CrossEntropy(const CrossEntropyPass& pass) : p(pass) {}
+
+    void run() {
+        int64_t threads = std::min(p.threads, p.N);
+        auto rooms = std::make_unique_for_overwrite<float[]>(2 * wide * threads);
+        in_threads(threads, [&](int64_t me) {
+            for (int64_t n = me * p.N / threads; n < (me + 1) * p.N / threads; ++n) row(n, rooms.get() + 2 * wide * me);
+        });
+    }
+
+   private:
+    void row(int64_t n, float* exponentials) const {
+        Stored* scores = (Stored*)p.scores + n * p.V;
+        float *slopes = exponentials + wide, target = Type::widen(scores[p.targets[n]]);
+        Lanes total = {};
+        for (int64_t v = 0; v < p.V; v += LANES) {
+            int64_t count = std::min(LANES, p.V - v);
+            Stored last[LANES] = {};
+            if (count < LANES) memcpy(last, scores + v, count * sizeof(Stored));
+            Lanes x = Type::widen(count < LANES ? last : scores + v), size = x < 0.0f ? -x : x;
+            Lanes q = exponential(size * (-2 / p.softcap)), tanh = (1.0f - q) / (1.0f + q);
+            Lanes e = exponential((x < 0.0f ? -tanh : tanh) * p.softcap);
+            for (int64_t i = count; i < LANES; ++i) e[i] = 0;
+            total += e;
+            put(exponentials + v, e), put(slopes + v, 1.0f - tanh * tanh);
+        }
+        float all = sum(total);
+        p.losses[n] = std::log(all) - p.softcap * std::tanh(target / p.softcap);
+        if (p.gradients) differentiate(scores, exponentials, slopes, all, p.targets[n]);
+    }
+
+    // d loss / d logit = probability - 1 at the target;  d logit / d score = 1 - tanh².
+    void differentiate(Stored* to, const float* exponentials, const float* slopes, float all, int64_t target) const {
+        int64_t v = 0;
+        for (; v + LANES <= p.V; v += LANES)
+            Type::store(to + v, load<Lanes>(exponentials + v) / all * load<Lanes>(slopes + v));
+        for (; v < p.V; ++v) to[v] = Type::store(exponentials[v] / all * slopes[v]);
+        to[target] = Type::store((exponentials[target] / all - 1) * slopes[target]);
+    }
+};
+
+extern "C" {
+void attention_float32(const AttentionPass* pass, bool gradients) { Attention<Float32>(*pass).run(gradients); }
+void attention_bfloat16(const AttentionPass* pass, bool gradients) { Attention<Bfloat16>(*pass).run(gradients); }
+void cross_entropy_float32(const CrossEntropyPass* pass) { CrossEntropy<Float32>(*pass).run(); }
+void cross_entropy_bfloat16(const CrossEntropyPass* pass) { CrossEntropy<Bfloat16>(*pass).run(); }
+}

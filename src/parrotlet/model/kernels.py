@@ -1,0 +1,126 @@
+"""Attention and cross-entropy on a CPU, in C++ (`kernels.cpp`): what torch's own kernels take longest for there.
+
+B rows, T positions, H heads, K key/value heads, D head width; N positions, V vocabulary
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..cpp import library
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+WITHOUT = "training takes about half as long again"
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+def available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether there are kernels for it."""
+    return device.type == "cpu" and dtype in DTYPES and library(SOURCE, WITHOUT) is not None
+
+
+@torch.library.custom_op("parrotlet::attention", mutates_args=())
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Causal softmax attention, (B, T, H, D), and the logarithms of the sums of the exponentials, (B, H, T).
+
+    A position sees from its start, which never falls from one to the next, to itself; default: from 0. Each key/value
+    head serves H / K query heads.
+    """
+    q, k, v = q_BTHD.contiguous(), k_BTKD.contiguous(), v_BTKD.contiguous()
+    y, log_sums = torch.empty_like(q), _log_sums(q)
+    _attend(False, starts_BT, q, k, v, y, log_sums)
+    return y, log_sums
+
+
+@attention.register_fake
+def _(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(q_BTHD, memory_format=torch.contiguous_format), _log_sums(q_BTHD)
+
+
+@torch.library.custom_op("parrotlet::attention_gradients", mutates_args=())
+def _gradients(
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, y: Tensor, log_sums: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v, dy = q.contiguous(), k.contiguous(), v.contiguous(), dy.contiguous()
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    _attend(True, starts, q, k, v, y, log_sums, dy, dq, dk, dv)
+    return dq, dk, dv
+
+
+@_gradients.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, y: Tensor, log_sums: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    return dq, dk, dv
+
+
+def _keep(
+    ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, Tensor]
+) -> None:
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _backward(ctx: torch.autograd.function.BackwardCFunction, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_gradients(*ctx.saved_tensors, dy), None)
+
+
+attention.register_autograd(_backward, setup_context=_keep)
+
+
+def cross_entropy(scores_NV: Tensor, targets_N: Tensor, softcap: float, *, gradients: bool) -> Tensor:
+    """The loss of every position, in nats, (N,) float32; `scores_NV`, before the soft cap, become their gradients."""
+    assert scores_NV.is_contiguous()
+    targets, losses = targets_N.contiguous(), torch.empty(len(targets_N))
+    _run(
+        "cross_entropy",
+        scores_NV.dtype,
+        _CrossEntropyPass(
+            *scores_NV.shape,
+            gradients,
+            torch.get_num_threads(),
+            softcap,
+            *(tensor.data_ptr() for tensor in (targets, scores_NV, losses)),
+        ),
+    )
+    return losses
+
+
+class _AttentionPass(ctypes.Structure):
+    """As in kernels.cpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("B", "T", "heads", "kv_heads", "head_dim", "threads")),
+        *((name, ctypes.c_void_p) for name in ("starts", "q", "k", "v", "y", "log_sums", "dy", "dq", "dk", "dv")),
+    ]
+
+
+class _CrossEntropyPass(ctypes.Structure):
+    """As in kernels.cpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("N", "V", "gradients", "threads")),
+        ("softcap", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("targets", "scores", "losses")),
+    ]
+
+
+def _attend(gradients: bool, starts: Tensor | None, q: Tensor, k: Tensor, *others: Tensor) -> None:
+    B, T, H, D = q.shape
+    pointers = [None if starts is None else starts.data_ptr(), *(tensor.data_ptr() for tensor in (q, k, *others))]
+    _run("attention", q.dtype, _AttentionPass(B, T, H, k.shape[2], D, torch.get_num_threads(), *pointers), gradients)
+
+
+def _run(name: str, dtype: torch.dtype, described: ctypes.Structure, *flags: bool) -> None:
+    kernels = library(SOURCE, WITHOUT)
+    assert kernels is not None, "see `available`"
+    getattr(kernels, f"{name}_{DTYPES[dtype]}")(ctypes.byref(described), *map(ctypes.c_bool, flags))
+
+
+def _log_sums(q_BTHD: Tensor) -> Tensor:
+    B, T, H, _ = q_BTHD.shape
+    return q_BTHD.new_empty(B, H, T, dtype=torch.float32)

@@ -1,0 +1,61 @@
+"""What is compiled for this machine: once, anew when it changes, and never a reason to fail."""
+
+import pytest
+
+from parrotlet.cpp import build
+from parrotlet.cpp.build import library
+
+WITHOUT = "slow"
+SEVEN = 'extern "C" int seven() { return 7; }'
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch, tmp_path):
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+def test_it_is_compiled_once_and_anew_when_its_source_or_what_that_includes_changes(monkeypatch, tmp_path, capsys):
+    source, shared = tmp_path / "small.cpp", tmp_path / "shared.h"
+    source.write_text(SEVEN)
+    shared.touch()
+    monkeypatch.setattr(build, "SHARED", shared)
+    assert library(source, WITHOUT).seven() == 7
+    assert "once" in capsys.readouterr().err
+    library.cache_clear()
+    assert library(source, WITHOUT).seven() == 7
+    assert not capsys.readouterr().err
+    shared.write_text("// new")
+    library.cache_clear()
+    library(source, WITHOUT)
+    assert "once" in capsys.readouterr().err, "an old library for a new header"
+    source.write_text(SEVEN.replace("7", "8"))
+    library.cache_clear()
+    assert library(source, WITHOUT).seven() == 8, "an old library for a new source"
+
+
+@pytest.mark.parametrize(
+    ("source", "compiler", "said"),
+    [(SEVEN, "no-such-compiler", "no C++ compiler found"), ("this is no C++", None, "can't be compiled")],
+)
+def test_where_it_cant_be_compiled_a_notice_says_so_once(source, compiler, said, monkeypatch, tmp_path, capsys):
+    (tmp_path / "small.cpp").write_text(source)
+    if compiler:
+        monkeypatch.setenv("CXX", compiler)
+    assert library(tmp_path / "small.cpp", WITHOUT) is None
+    notice = capsys.readouterr().err
+    assert said in notice
+    assert WITHOUT in notice
+    assert library(tmp_path / "small.cpp", WITHOUT) is None
+    assert not capsys.readouterr().err, "told twice"
+
+
+def test_a_broken_cache_folder_is_no_reason_to_fail(monkeypatch, tmp_path):
+    (tmp_path / "small.cpp").write_text(SEVEN)
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "a file"))
+    assert library(tmp_path / "small.cpp", WITHOUT) is None
