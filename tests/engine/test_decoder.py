@@ -148,6 +148,8 @@ def test_it_keeps_the_weights_that_it_was_given():
     assert torch.equal(decoded_scores(decoder, ids, []), before)
 
 
-def test_the_memory_is_what_the_shape_says():
-    """Keys and values, layers, rows, key/value heads, slots in multiples of 32, head width, 4 bytes."""
-    assert Decoder(a_model(), rows=5).memory.nbytes == 2 * 2 * 5 * 2 * 128 * 16 * 4
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_memory_is_what_the_shape_says(dtype, way):
+    """Keys and values, layers, rows, key/value heads, slots in multiples of 32 and 8, head width, bytes."""
+    itemsize = dtype.itemsize if way == "native" else 4
+    assert Decoder(a_model(dtype), rows=5).memory.nbytes == 2 * 2 * 5 * 2 * (128 + 8) * 16 * itemsize

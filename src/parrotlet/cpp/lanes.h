@@ -14,6 +14,10 @@
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
+#ifdef __linux__
+#include <pthread.h>
+#include <sched.h>
+#endif
 
 typedef float Lanes __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
@@ -36,6 +40,23 @@ template <class V> V load(const void* from) {
 
 template <class V> void put(void* to, V lanes) { memcpy(to, &lanes, sizeof lanes); }
 
+// Lanes of two by turns: the first eight of each, and the last eight.
+template <class V> V low(V a, V b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+#else
+    return __builtin_shuffle(a, b, Ints{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+#endif
+}
+
+template <class V> V high(V a, V b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#else
+    return __builtin_shuffle(a, b, Ints{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+#endif
+}
+
 template <class Combine> float reduce(Lanes v, Combine combine) {  // halves upon halves
     float lanes[LANES];
     put(lanes, v);
@@ -50,6 +71,13 @@ inline float sum(Lanes v) {
 
 inline float largest(Lanes v) {
     return reduce(v, [](float a, float b) { return std::max(a, b); });
+}
+
+// The sum of each of 16.
+inline Lanes sums(Lanes* v) {
+    for (int64_t half = LANES / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; ++i) v[i] = low(v[i], v[i + half]) + high(v[i], v[i + half]);
+    return v[0];
 }
 
 // e^x for x ≤ 88, within 2 units in the last place: 2^n · e^r with |r| ≤ ln 2 / 2. Below -87 as at -87.
@@ -74,6 +102,8 @@ struct Float32 {
     static float widen(Stored x) { return x; }
     static Lanes widen(const Stored* from) { return load<Lanes>(from); }
     static Lanes add(Lanes sum, Lanes w, float x) { return sum + w * x; }
+    static constexpr int64_t AT_ONCE = LANES;
+    static Lanes dot(Lanes sum, const Stored* a, const Stored* b) { return sum + load<Lanes>(a) * load<Lanes>(b); }
     static Unit joined(Stored first, Stored) { return first; }
 };
 
@@ -108,6 +138,14 @@ struct Bfloat16 {
         return sum + (Lanes)(w & 0xffff0000) * xs[1];
 #endif
     }
+    static constexpr int64_t AT_ONCE = 2 * LANES;
+    static Lanes dot(Lanes sum, const Stored* a, const Stored* b) {
+#ifdef __AVX512BF16__
+        return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)load<Pairs>(a), (__m512bh)load<Pairs>(b));
+#else
+        return sum + widen(a) * widen(b) + widen(a + LANES) * widen(b + LANES);
+#endif
+    }
     static Unit joined(Stored first, Stored second) { return first | (uint32_t)second << 16; }
 };
 
@@ -136,10 +174,25 @@ void times_group(const typename Type::Unit* x, int64_t stride, int64_t rows, con
     for (; n < rows; ++n) tile<Type, 1>(x + n * stride, stride, w, units, from(n));
 }
 
-// work(0) … work(threads - 1), each in a thread of its own.
+// work(0) … work(threads - 1), each in a thread of its own. On Linux the others keep off the processor of this one:
+// when threads wait for each other, the kernel likes to bring them together, where they can only take turns.
 template <class Work> void in_threads(int64_t threads, Work work) {
     std::vector<std::thread> others;
-    for (int64_t i = 1; i < threads; ++i) others.emplace_back([&work, i] { work(i); });
+#ifdef __linux__
+    cpu_set_t elsewhere;
+    bool known = threads > 1 && !pthread_getaffinity_np(pthread_self(), sizeof elsewhere, &elsewhere);
+    if (known) CPU_CLR(sched_getcpu(), &elsewhere);
+    auto move = [&elsewhere, keep_off = known && CPU_COUNT(&elsewhere)] {
+        if (keep_off) pthread_setaffinity_np(pthread_self(), sizeof elsewhere, &elsewhere);
+    };
+#else
+    auto move = [] {};
+#endif
+    for (int64_t i = 1; i < threads; ++i)
+        others.emplace_back([&work, move, i] {
+            move();
+            work(i);
+        });
     work(0);
     for (auto& other : others) other.join();
 }

@@ -17,8 +17,8 @@ class Decoder:
 
     def __init__(self, model: GPT, rows: int) -> None:
         self._device = next(model.parameters()).device
-        self.memory = Memory(model.config, rows, self._device)
         library = native_library() if self._device.type == "cpu" else None
+        self.memory = Memory(model.config, rows, self._device, model.dtype if library else torch.float32)
         self._forward = NativeForward(model, self.memory, library) if library else TorchForward(model, self.memory)
         self.grain = self._forward.GRAIN
 

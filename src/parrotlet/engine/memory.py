@@ -12,17 +12,20 @@ from torch import Tensor
 from ..model import GPT, ModelConfig
 
 BLOCK = 32
-"""Rows have a multiple of so many slots."""
+"""Rows have a multiple of so many slots, and `APART` that are not used."""
+APART = 8
+"""With a power of two between them, what heads and rows have at the same position would share a few lines of the
+processor's cache."""
 
 
 class Memory:
-    """Of `rows` rows, in float32. Allocated once; it never grows."""
+    """Of `rows` rows; keys and values in `dtype`, the rest in float32. Allocated once; it never grows."""
 
-    def __init__(self, config: ModelConfig, rows: int, device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, rows: int, device: torch.device, dtype: torch.dtype) -> None:
         self.rows = rows
-        self.slots = -(-config.sequence_len // BLOCK) * BLOCK
+        self.slots = -(-config.sequence_len // BLOCK) * BLOCK + APART
         shape = (config.depth, rows, config.kv_heads, self.slots, config.head_dim)
-        self.keys, self.values = (zeros_in_large_pages(math.prod(shape), device).view(shape) for _ in range(2))
+        self.keys, self.values = (zeros_in_large_pages(math.prod(shape), device, dtype).view(shape) for _ in range(2))
         shape = (1 + config.depth if config.short_conv else 0, rows, self.slots, config.width)
         self.convolved = zeros_in_large_pages(math.prod(shape), device).view(shape)
 

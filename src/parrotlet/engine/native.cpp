@@ -3,8 +3,8 @@
 //     N tokens of a pass = B rows × T positions, C width, H heads, K key/value heads, D head width, F hidden units
 //
 // Every number is added up in an order that does not depend on how many rows or threads there are: so a token's scores
-// are the same to the last bit whatever else is in the pass. Weights, and what they multiply, are float32 or bfloat16;
-// all the rest is float32.
+// are the same to the last bit whatever else is in the pass. Weights, what they multiply, queries, keys and values are
+// float32 or bfloat16; all the rest is float32.
 
 #include "../cpp/lanes.h"
 
@@ -23,7 +23,7 @@ struct Pass {
     const Layer* layers;
     const void* head;
     const float *embedding, *shares, *cos, *sin;  // shares: (1 + depth, REACH, C), null without; cos, sin: (slots, D / 2)
-    float *keys, *values;                         // (depth, rows, K, slots, D)
+    void *keys, *values;                          // (depth, rows, K, slots, D), in the dtype of the weights
     float* convolved;                             // (1 + depth, rows, slots, C): what short convolutions were given
     int64_t first_row, B, T;
     const int64_t *tokens, *positions;  // (B, T) each
@@ -48,7 +48,9 @@ template <class Type> class Forward {
     int64_t N = p.B * p.T, C = p.width, D = p.head_dim, F = p.hidden, qkv_width = C + 2 * p.kv_heads * D;
     int64_t qkv_stride = whole(qkv_width);
     std::vector<float> x = std::vector<float>(N * whole(C)), qkv = std::vector<float>(N * qkv_stride);
-    std::vector<Stored> y = std::vector<Stored>(N * (C + PAD)), hidden = std::vector<Stored>(N * (whole(F) + PAD));
+    std::vector<Stored> normed = std::vector<Stored>(N * (C + PAD));
+    std::vector<Stored> y = std::vector<Stored>(N * (C + PAD));  // queries, then what attention gives
+    std::vector<Stored> hidden = std::vector<Stored>(N * (whole(F) + PAD));
     std::atomic<int> arrived{0}, passed{0};
 
     static int64_t whole(int64_t outputs) { return ::whole(outputs, GROUP); }
@@ -63,8 +65,7 @@ template <class Type> class Forward {
    private:
     void work(int64_t me) {
         int phase = 0;
-        std::vector<Stored> normed(N * (C + PAD));
-        std::vector<float> weights((p.slots + LANES) * 1);
+        std::vector<float> weights(p.slots + LANES);
         if (p.shares) {
             each(me, N, [&](int64_t n) { memcpy(given(0, n, 0), embedding(n), C * sizeof(float)); });
             wait(++phase);
@@ -73,7 +74,8 @@ template <class Type> class Forward {
         wait(++phase);
         for (int64_t l = 0; l < p.depth; ++l) {
             const Layer& layer = p.layers[l];
-            for (int64_t n = 0; n < N; ++n) norm(n, &normed[n * (C + PAD)]);
+            each(me, N, [&](int64_t n) { norm(n, &normed[n * (C + PAD)]); });
+            wait(++phase);
             linear(me, normed.data(), C + PAD, N, layer.qkv, C, qkv_width, [&](int64_t n, int64_t at, Lanes a, Lanes b) {
                 put(&qkv[n * qkv_stride + at], a, b);
             });
@@ -92,13 +94,14 @@ template <class Type> class Forward {
                 each(me, N, [&](int64_t n) { scaled(n, [&](int64_t c, float value) { given(l + 1, n, 0)[c] = value; }); });
                 wait(++phase);
                 std::vector<float> row(C);
-                for (int64_t n = 0; n < N; ++n) {
+                each(me, N, [&](int64_t n) {
                     convolve(l + 1, n, row.data());
                     for (int64_t c = 0; c < C; ++c) normed[n * (C + PAD) + c] = Type::store(row[c]);
-                }
+                });
             } else {
-                for (int64_t n = 0; n < N; ++n) norm(n, &normed[n * (C + PAD)]);
+                each(me, N, [&](int64_t n) { norm(n, &normed[n * (C + PAD)]); });
             }
+            wait(++phase);
             linear(me, normed.data(), C + PAD, N, layer.up, C, F, [&](int64_t n, int64_t at, Lanes a, Lanes b) {
                 a = a > 0.0f ? a * a : Lanes{}, b = b > 0.0f ? b * b : Lanes{};
                 Stored* to = &hidden[n * (whole(F) + PAD) + at];
@@ -109,7 +112,8 @@ template <class Type> class Forward {
             wait(++phase);
         }
         if (!p.scores) return;
-        for (int64_t b = 0; b < p.B; ++b) norm((b + 1) * p.T - 1, &normed[b * (C + PAD)]);
+        each(me, p.B, [&](int64_t b) { norm((b + 1) * p.T - 1, &normed[b * (C + PAD)]); });
+        wait(++phase);
         linear(me, normed.data(), C + PAD, p.B, p.head, C, p.vocab, [&](int64_t b, int64_t at, Lanes first, Lanes second) {
             put(p.scores + b * whole(p.vocab) + at, first, second);
         });
@@ -124,7 +128,7 @@ template <class Type> class Forward {
             passed.notify_all();
             return;
         }
-        for (int tries = 0; tries < 2000; ++tries)
+        for (int tries = 0; tries < 10000; ++tries)
             if (passed.load() == phase) return;
         passed.wait(phase - 1);  // asleep: others need the core
     }
@@ -181,17 +185,17 @@ template <class Type> class Forward {
         scaled(n, [&](int64_t c, float value) { to[c] = Type::store(value); });
     }
 
-    float* slot(float* memory, int64_t layer, int64_t n, int64_t head, int64_t position) const {
+    Stored* slot(void* memory, int64_t layer, int64_t n, int64_t head, int64_t position) const {
         int64_t row = p.first_row + n / p.T;
-        return memory + (((layer * p.rows + row) * p.kv_heads + head) * p.slots + position) * D;
+        return (Stored*)memory + (((layer * p.rows + row) * p.kv_heads + head) * p.slots + position) * D;
     }
 
-    // Queries are turned, normed and scaled where they are; keys, turned and normed, and values go into the memory.
+    // Queries and keys are turned and normed; keys and values go into the memory.
     void turn(int64_t layer, int64_t i) {
         int64_t n = i / (p.heads + 2 * p.kv_heads), head = i % (p.heads + 2 * p.kv_heads), position = p.positions[n];
         float* from = &qkv[n * qkv_stride + head * D];
         if (head >= p.heads + p.kv_heads) {
-            memcpy(slot(p.values, layer, n, head - p.heads - p.kv_heads, position), from, D * sizeof(float));
+            write(slot(p.values, layer, n, head - p.heads - p.kv_heads, position), from, 1);
             return;
         }
         const float *cos = p.cos + position * (D / 2), *sin = p.sin + position * (D / 2);
@@ -200,46 +204,63 @@ template <class Type> class Forward {
             from[d] = a * cos[d] + b * sin[d];
             from[d + D / 2] = b * cos[d] - a * sin[d];
         }
-        float scale = inverse_rms(from, D);
-        float* to = head < p.heads ? from : slot(p.keys, layer, n, head - p.heads, position);
-        if (head < p.heads) scale /= std::sqrt((float)D);
-        for (int64_t d = 0; d < D; ++d) to[d] = from[d] * scale;
+        bool query = head < p.heads;
+        write(query ? &y[n * (C + PAD) + head * D] : slot(p.keys, layer, n, head - p.heads, position), from, inverse_rms(from, D));
     }
 
-    // Softmax attention of one head of one token. `weights`: room for all slots.
+    void write(Stored* to, const float* from, float scale) const {
+        for (int64_t d = 0; d < D; ++d) to[d] = Type::store(from[d] * scale);
+    }
+
+    // Softmax attention of one head of one token, which takes the place of its query. `weights`: room for all slots.
     void attend(int64_t layer, int64_t i, float* weights) {
         int64_t n = i / p.heads, head = i % p.heads, slots = p.positions[n] + 1;
-        const float* query = &qkv[n * qkv_stride + head * D];
-        const float* keys = slot(p.keys, layer, n, head / (p.heads / p.kv_heads), 0);
-        float largest = -INFINITY;
-        for (int64_t s = 0; s < slots; ++s) largest = std::max(largest, weights[s] = dot(query, keys + s * D, D));
-        for (int64_t s = slots; s % LANES; ++s) weights[s] = -INFINITY;
-        Lanes sums = {};
+        Stored* query = &y[n * (C + PAD) + head * D];
+        const Stored* keys = slot(p.keys, layer, n, head / (p.heads / p.kv_heads), 0);
+        float factor = 1 / std::sqrt((float)D);
+        Lanes most = Lanes{} - INFINITY, total = {};
+        for (int64_t s = 0; s < slots; s += LANES) {
+            Lanes x = score(query, keys + s * D, std::min(LANES, slots - s)) * factor;
+            most = x > most ? x : most;
+            ::put(weights + s, x);
+        }
+        float largest = ::largest(most);
         for (int64_t s = 0; s < slots; s += LANES) {
             Lanes e = exponential(load<Lanes>(weights + s) - largest);
-            memcpy(weights + s, &e, sizeof e);
-            sums += e;
+            ::put(weights + s, e);
+            total += e;
         }
-        const float* values = slot(p.values, layer, n, head / (p.heads / p.kv_heads), 0);
-        Stored* to = &y[n * (C + PAD) + head * D];
-        float scale = 1 / sum(sums);
+        const Stored* values = slot(p.values, layer, n, head / (p.heads / p.kv_heads), 0);
+        float scale = 1 / sum(total);
         int64_t d = 0;
-        for (; d + 8 * LANES <= D; d += 8 * LANES) mix<8>(weights, scale, values + d, slots, to + d);
-        for (; d + 4 * LANES <= D; d += 4 * LANES) mix<4>(weights, scale, values + d, slots, to + d);
-        for (; d + LANES <= D; d += LANES) mix<1>(weights, scale, values + d, slots, to + d);
+        for (; d + 8 * LANES <= D; d += 8 * LANES) mix<8>(weights, scale, values + d, slots, query + d);
+        for (; d + 4 * LANES <= D; d += 4 * LANES) mix<4>(weights, scale, values + d, slots, query + d);
+        for (; d + LANES <= D; d += LANES) mix<1>(weights, scale, values + d, slots, query + d);
         for (; d < D; ++d) {
-            float total = 0;
-            for (int64_t s = 0; s < slots; ++s) total += weights[s] * values[s * D + d];
-            to[d] = Type::store(total * scale);
+            float mixed = 0;
+            for (int64_t s = 0; s < slots; ++s) mixed += weights[s] * Type::widen(values[s * D + d]);
+            query[d] = Type::store(mixed * scale);
         }
     }
 
-    template <int P> void mix(const float* weights, float scale, const float* values, int64_t slots, Stored* to) const {
-        Lanes sums[P] = {};
+    // The query times each of up to 16 keys; -infinity for those that are not there.
+    Lanes score(const Stored* query, const Stored* keys, int64_t count) const {
+        Lanes products[LANES] = {};
+        int64_t whole = D / Type::AT_ONCE * Type::AT_ONCE;
+        for (int64_t s = 0; s < count; ++s)
+            for (int64_t d = 0; d < whole; d += Type::AT_ONCE) products[s] = Type::dot(products[s], query + d, keys + s * D + d);
+        Lanes scores = sums(products);
+        for (int64_t s = 0; s < count; ++s)
+            for (int64_t d = whole; d < D; ++d) scores[s] += Type::widen(query[d]) * Type::widen(keys[s * D + d]);
+        for (int64_t s = count; s < LANES; ++s) scores[s] = -INFINITY;
+        return scores;
+    }
+
+    template <int P> void mix(const float* weights, float scale, const Stored* values, int64_t slots, Stored* to) const {
+        Lanes mixed[P] = {};
         for (int64_t s = 0; s < slots; ++s)
-            for (int j = 0; j < P; ++j) sums[j] += weights[s] * load<Lanes>(values + s * D + j * LANES);
-        for (int j = 0; j < P; ++j)
-            for (int64_t l = 0; l < LANES; ++l) to[j * LANES + l] = Type::store(sums[j][l] * scale);
+            for (int j = 0; j < P; ++j) mixed[j] += weights[s] * Type::widen(values + s * D + j * LANES);
+        for (int j = 0; j < P; ++j) Type::store(to + j * LANES, mixed[j] * scale);
     }
 };
 

@@ -27,13 +27,6 @@ struct AttentionPass {
 void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns, void* to_, int64_t to_stride) {
     auto from = (const uint32_t*)from_;
     auto to = (uint32_t*)to_;
-#ifdef __clang__
-    auto low = [](Pairs a, Pairs b) { return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); };
-    auto high = [](Pairs a, Pairs b) { return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); };
-#else
-    auto low = [](Pairs a, Pairs b) { return __builtin_shuffle(a, b, Pairs{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}); };
-    auto high = [](Pairs a, Pairs b) { return __builtin_shuffle(a, b, Pairs{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}); };
-#endif
     for (int64_t c = 0; c < columns; c += LANES) {
         Pairs a[LANES] = {}, b[LANES];
         int64_t wide = std::min(LANES, columns - c);
