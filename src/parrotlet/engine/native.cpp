@@ -217,9 +217,11 @@ template <class Type> class Forward {
         int64_t n = i / p.heads, head = i % p.heads, slots = p.positions[n] + 1;
         Stored* query = &y[n * (C + PAD) + head * D];
         const Stored* keys = slot(p.keys, layer, n, head / (p.heads / p.kv_heads), 0);
+        const Stored* values = slot(p.values, layer, n, head / (p.heads / p.kv_heads), 0);
         float factor = 1 / std::sqrt((float)D);
         Lanes most = Lanes{} - INFINITY, total = {};
         for (int64_t s = 0; s < slots; s += LANES) {
+            for (int64_t d = 0; d < LANES * D; d += 64 / sizeof(Stored)) __builtin_prefetch(values + s * D + d);
             Lanes x = score(query, keys + s * D, std::min(LANES, slots - s)) * factor;
             most = x > most ? x : most;
             ::put(weights + s, x);
@@ -230,7 +232,6 @@ template <class Type> class Forward {
             ::put(weights + s, e);
             total += e;
         }
-        const Stored* values = slot(p.values, layer, n, head / (p.heads / p.kv_heads), 0);
         float scale = 1 / sum(total);
         int64_t d = 0;
         for (; d + 8 * LANES <= D; d += 8 * LANES) mix<8>(weights, scale, values + d, slots, query + d);

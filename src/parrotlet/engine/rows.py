@@ -114,6 +114,7 @@ def _reusable(known: list[int], prompt: list[int], grain: int) -> int:
     """Tokens that both begin with, in whole grains, such that there is nothing left to feed or a grain at least."""
     last = len(prompt) - 1
     most = min(len(known), last)
-    common = next((i for i in range(most) if known[i] != prompt[i]), most)
+    alike = known[:most] == prompt[:most]  # nearly always, or they part early
+    common = most if alike else next(i for i in range(most) if known[i] != prompt[i])
     common -= common % grain
     return max(0, common - grain) if 0 < last - common < grain else common

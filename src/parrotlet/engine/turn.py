@@ -31,7 +31,9 @@ class Rules:
 
     def of(self, turns: list[Turn]) -> Tensor:
         """What is added to the logits of the special tokens and what follows them in the vocabulary, (B, S)."""
-        return self._table[[2 if turn.transcript.in_call else int(turn.tools) for turn in turns]]
+        states = [2 if turn.transcript.in_call else int(turn.tools) for turn in turns]
+        alike = states.count(states[0]) == len(states)
+        return self._table[states[0]].expand(len(states), -1) if alike else self._table[states]
 
 
 class Turn:
