@@ -1,17 +1,21 @@
 """Tokens a second of a whole training step (forward, backward, optimiser), one way beside another in one process.
 
-python benchmarks/train_step.py --recipe tiny             # its model and micro-batch: eager against compiled
+python benchmarks/train_step.py --recipe tiny             # its model and micro-batch: torch alone, our kernels; compiled
 python benchmarks/train_step.py --recipe small-real --dtypes float32 bfloat16
 """
 
 import argparse
+import os
 import statistics
 import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 
 from parrotlet.data import Batch
-from parrotlet.model import GPT
+from parrotlet.model import GPT, kernels
 from parrotlet.optim import Optimizers
 from parrotlet.recipe import Recipe
 from parrotlet.train.loop import optimize
@@ -50,17 +54,21 @@ def main() -> None:
     rows = recipe.base.tokens_per_step // config.sequence_len
     ways = {}
     for dtype in args.dtypes:
-        for compiled in (False, True):
-            model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
-            if compiled:
-                run_blocks(model, compile_rows=recipe.base.device_batch_size)
-            for packed in (False, True):
-                label = f"{dtype:<9} {'compiled' if compiled else 'eager':<9} {'packed' if packed else 'one text'}"
-                batch = a_batch(rows, config.sequence_len, config.vocab_size, packed)
-                ways[label] = (model, Optimizers(model, recipe.optim), batch)
+        for own in (False, True):
+            for compiled in (False, True):
+                model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
+                if compiled:
+                    run_blocks(model, compile_rows=recipe.base.device_batch_size)
+                for packed in (False, True):
+                    form = "compiled" if compiled else "eager"
+                    label = f"{dtype:<9} {'ours' if own else 'torch':<6} {form:<9} {'packed' if packed else 'one text'}"
+                    batch = a_batch(rows, config.sequence_len, config.vocab_size, packed)
+                    ways[label] = (own, model, Optimizers(model, recipe.optim), batch)
     rates = {label: [] for label in ways}
+    available = kernels.available
     for round_ in range(args.rounds + 1):  # the first one warms up
-        for label, (model, optimizers, batch) in ways.items():
+        for label, (own, model, optimizers, batch) in ways.items():
+            kernels.available = available if own else lambda *_: False
             began = time.perf_counter()
             for _ in range(args.steps):
                 optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
@@ -70,7 +78,7 @@ def main() -> None:
     print(f"{args.recipe}: {config.num_parameters:,} parameters, {rows} × {config.sequence_len} tokens a step")
     for label, found in rates.items():
         median = statistics.median(found)
-        print(f"{label:<32} {median:8,.0f} tokens/s  ×{median / first:.2f}  ({min(found):,.0f}–{max(found):,.0f})")
+        print(f"{label:<38} {median:8,.0f} tokens/s  ×{median / first:.2f}  ({min(found):,.0f}–{max(found):,.0f})")
 
 
 if __name__ == "__main__":

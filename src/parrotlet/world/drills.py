@@ -32,10 +32,10 @@ def write_questions(world: World) -> list[Talk]:
 def write_finding(world: World, number: int) -> list[Talk]:
     """Lists of names of the world, one of which is to be found; no two alike.
 
-    The first half are lists of two, with which it is learned soonest, the others of three to five.
+    The first third are lists of two, with which it is learned soonest, the others of three to five.
     """
     rng, words = stream(world.seed, "finding"), _words(world)
-    pairs = _drills(number // 2, lambda: _find(words, rng, 2))
+    pairs = _drills(number // 3, lambda: _find(words, rng, 2))
     return pairs + _drills(number - len(pairs), lambda: _find(words, rng, rng.randint(3, 5)))
 
 

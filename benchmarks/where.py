@@ -1,0 +1,110 @@
+"""Where the time of a training step on a CPU goes, by depth and row length, next to what its matrix products could reach.
+
+    python benchmarks/where.py                                # depth 2 to 8, rows of 512; depth 4, rows of 256 and 1,024
+    python benchmarks/where.py --shapes 12x512 --tokens 4096
+
+The model of a depth is 64 times as wide, in heads of 64, with a vocabulary of 8,192. A step has 8,192 tokens, in
+micro-batches of 4,096. Tokens a second are the median of undisturbed steps; the shares come from torch's profiler.
+"of peak" is a step's model FLOPs a second (`ModelConfig.flops_per_token`; the optimiser's are not counted) against a
+single product of 2,048 × 1,024 × 1,024 in the same dtype, measured between the shapes.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+import torch
+import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
+from train_step import a_batch
+
+from parrotlet.model import GPT, ModelConfig
+from parrotlet.optim import Optimizers, OptimSettings
+from parrotlet.recipe import MachineSettings
+from parrotlet.train.loop import optimize
+from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
+from parrotlet.train.parallel import run_blocks
+
+PARTS = ("products", "attention", "loss", "optimiser", "rest")
+OPTIMISER = ("Optimizer.step#Muon.step", "Optimizer.step#AdamW.step")
+
+
+def peak(dtype: torch.dtype) -> float:
+    """FLOPs a second of a large matrix product."""
+    x, w = torch.randn(2048, 1024).to(dtype), torch.randn(1024, 1024).to(dtype)
+    return 2 * 2048 * 1024 * 1024 / median_seconds(lambda: F.linear(x, w), 15)
+
+
+def median_seconds(work, times: int) -> float:
+    found = []
+    for turn in range(times + 2):
+        began = time.perf_counter()
+        work()
+        if turn >= 2:  # the first ones warm up
+            found.append(time.perf_counter() - began)
+    return statistics.median(found)
+
+
+def shares(step, times: int = 3) -> dict[str, float]:
+    """Of the time of a step."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        began = time.perf_counter()
+        for _ in range(times):
+            step()
+        whole = (time.perf_counter() - began) * 1e6
+    found = dict.fromkeys(PARTS, 0.0)
+    for event in profiled.events():
+        part = part_of(event)
+        if part and not any(part_of(above) for above in ancestors(event)):
+            found[part] += event.cpu_time_total / whole
+    return found | {"rest": 1 - sum(found.values())}
+
+
+def part_of(event) -> str | None:
+    if event.name == "_LinearCrossEntropy":
+        return "loss"
+    if event.name.startswith("parrotlet::attention") or "scaled_dot_product" in event.name:
+        return "attention"
+    if event.name in OPTIMISER:
+        return "optimiser"
+    return "products" if event.name in ("aten::mm", "aten::bmm") else None
+
+
+def ancestors(event):
+    while (event := event.cpu_parent) is not None:
+        yield event
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["2x512", "4x512", "6x512", "8x512", "4x256", "4x1024"])
+    parser.add_argument("--tokens", type=int, default=8192, help="a step")
+    parser.add_argument("--dtype", default="auto", choices=["auto", *DTYPES])
+    args = parser.parse_args()
+    machine = resolve_machine(MachineSettings(dtype=args.dtype))
+    _, dtype = use_machine(machine)
+    print(f"{machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens a step")
+    print(f"{'depth':>5}{'width':>6}{'rows of':>8}{'params':>9}{'tokens/s':>10}{'of peak':>9}", *map("{:>10}".format, PARTS))
+    for shape in args.shapes:
+        depth, length = map(int, shape.split("x"))
+        config = ModelConfig.from_depth(depth, 8192, length, heads=depth, kv_heads=depth)
+        rows, micro = args.tokens // length, max(1, args.tokens // length // 2)
+        model = GPT.build(config, seed=0, dtype=dtype)
+        run_blocks(model, compile_rows=micro if machine.compile else None)
+        optimizers, batch = Optimizers(model, OptimSettings()), a_batch(rows, length, config.vocab_size, packed=False)
+
+        def step(model=model, optimizers=optimizers, batch=batch, micro=micro):
+            optimize(model, optimizers, batch, micro, 0, 1.0)
+
+        seconds, most = median_seconds(step, 5), peak(dtype)
+        reached = config.flops_per_token * args.tokens / seconds / most
+        row = f"{depth:>5}{config.width:>6}{length:>8}{config.num_parameters / 1e6:>8.1f}M{args.tokens / seconds:>10,.0f}"
+        print(f"{row}{reached:>9.0%}", *(f"{share:>10.0%}" for share in shares(step).values()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
