@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -72,6 +72,17 @@ def test_the_example_is_a_conversation_with_a_tool_call_that_both_hold(material_
     assert sum(mid.taught) == len(mid.ids) - 1 > sum(sft.taught)
 
 
+def test_a_tool_call_is_found_behind_many_short_conversations_of_another_task(material_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("parrotlet.inspect.pairs.LOOKED_AT", 3)
+    (tmp_path / "weng.jsonl").write_text(json.dumps(WENG) + "\n")
+    tasks = [
+        {"task": "custom-json", "name": name, "dataset": str(tmp_path / name)} for name in ("talk.jsonl", "weng.jsonl")
+    ]
+    material = material_of(SAID, length=256, mid__train=tasks, sft__train=tasks)
+    mid, _ = examples((material, STAGES["mid"]), (material, STAGES["sft"]))
+    assert material.tokenizer.python_start in mid.ids
+
+
 def test_base_and_mid_have_an_example_each(material_of):
     material = material_of(SAID, length=64)
     base, mid = examples((material, STAGES["base"]), (material, STAGES["mid"]))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..data.planned import short
+from ..data.planned import short, shortened
 from ..inspect.ledger import Entry, StageLedger
 from ..inspect.ledger import ledger as read_ledger
 from ..inspect.terminal import percent
@@ -18,6 +18,8 @@ from ..train import Run
 from .options import latest_run
 
 COLUMNS = ("tokens\nplanned", "\ntrained", "", "superv.\nplanned", "\ntrained", "\nepochs", "\nsplit", "left\nout")
+NAME_WIDTH = 18
+"""What 80 columns leave for the name of a source."""
 
 
 def ledger(run: Path | None = None, json: bool = False) -> None:
@@ -42,7 +44,7 @@ def ledger(run: Path | None = None, json: bool = False) -> None:
 
 def _table(stages: list[StageLedger]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("", overflow="fold", min_width=14)
+    table.add_column("", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for stage in stages:
@@ -50,7 +52,7 @@ def _table(stages: list[StageLedger]) -> Table:
         table.add_row(Text(f"{stage.stage} {done}", "bold"), *_tokens(stage), "", "", "")
         for entry in sorted(stage.entries, key=lambda entry: -entry.planned):
             rest = (f"{entry.epochs:.2f}", _or_dash(entry.split), _or_dash(entry.left_out))
-            table.add_row("  " + entry.source, *_tokens(entry), *rest)
+            table.add_row("  " + shortened(entry.source, NAME_WIDTH), *_tokens(entry), *rest)
     return table
 
 

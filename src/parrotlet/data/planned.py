@@ -46,11 +46,15 @@ def _line(branch: str, each: Planned) -> str:
     about = "" if each.exact else "≈"
     documents = "?" if each.documents is None else about + short(each.documents)
     epochs = "" if each.epochs is None else about + f"{each.epochs:.3g}"
-    name = branch + each.name
-    name = name if len(name) <= NAME_WIDTH else f"{branch}…{name[len(name) - NAME_WIDTH + len(branch) + 1 :]}"
+    name = branch + shortened(each.name, NAME_WIDTH - len(branch))
     return (
         f"{name:<{NAME_WIDTH}} {documents:>10} {short(each.tokens):>9} {short(each.supervised):>10} {epochs:>8}"
     ).rstrip()
+
+
+def shortened(name: str, width: int) -> str:
+    """The end of a name that is too long: it tells more than the beginning."""
+    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
 
 
 def _again(each: Planned) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from bisect import bisect_right
+from collections import Counter
 
+from ..chat import Conversation
 from ..data import Batch, PlanOrder
 from ..errors import UserError
 from ..stages import Stage
@@ -59,15 +61,24 @@ class Finder:
         return step, segments[self.order.plan.rows[row].index(piece)]
 
 
-LOOKED_AT = 5000
-"""How many conversations are looked at for one with a tool call."""
+LOOKED_AT = 200
+"""How many conversations of each task are looked at for one with a tool call, the shortest first."""
 
 
 def shared_conversation(a: Finder, b: Finder) -> tuple[Segment, Segment] | None:
     """A conversation that both stages hold: the shortest with a tool call, else the shortest."""
-    lengths = b.order.pieces.length
+    lengths, mixture = b.order.pieces.length, b.order.mixture
     shared = sorted(a.first.keys() & b.first.keys(), key=lambda where: (lengths[b.first[where][1]], where))
-    best = next((where for where in shared[:LOOKED_AT] if _calls_a_tool(b, where)), shared[0] if shared else None)
+    seen: Counter[int] = Counter()
+    for where in shared:
+        item = int(b.order.pieces.item[b.first[where][1]])
+        task, _ = mixture.locate(item)
+        seen[task] += 1
+        if seen[task] <= LOOKED_AT and _calls_a_tool(mixture[item]):
+            best = where
+            break
+    else:
+        best = shared[0] if shared else None
     if best is None:
         return None
     ours, theirs = a.find(best), b.find(best)
@@ -76,6 +87,5 @@ def shared_conversation(a: Finder, b: Finder) -> tuple[Segment, Segment] | None:
     return ours[1], theirs[1]
 
 
-def _calls_a_tool(finder: Finder, where: str) -> bool:
-    conversation = finder.order.mixture[int(finder.order.pieces.item[finder.first[where][1]])]
+def _calls_a_tool(conversation: Conversation) -> bool:
     return any(part.type == "python" for message in conversation.messages for part in message.parts)
