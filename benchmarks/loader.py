@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 
 from parrotlet.data import Documents, StreamOrder, TextSource
 from parrotlet.data.prefetch import prefetch
+from parrotlet.recipe import MachineSettings
 from parrotlet.tokenizer import Tokenizer
+from parrotlet.train.machine import resolve_machine, use_machine
 
 SHARDS = "hub/datasets/karpathy/fineweb-edu-100b-shuffle"
 ROWS_PER_STEP = 32
@@ -86,6 +88,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    use_machine(resolve_machine(MachineSettings()))  # as training does
     paths = sorted((args.data / SHARDS).glob("*.parquet"))
     texts = list(itertools.islice(Documents("t", paths[:1]), 1500))
     tokenizer = Tokenizer.train(texts, args.vocab_size)

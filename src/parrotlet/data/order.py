@@ -135,13 +135,10 @@ class Stream:
     ) -> None:
         self.shuffle, self.tokenizer, self.stride, self.keep = shuffle, tokenizer, stride, keep
         self.document, self.offset = document, offset
+        self.epoch = shuffle.documents.locate(document)[0]
+        """How many times the documents have been gone through before the one that comes next."""
         self._ids: np.ndarray | None = None
         self._index = 0
-
-    @property
-    def epoch(self) -> int:
-        """How many times the documents have been gone through before the one that comes next."""
-        return self.shuffle.documents.locate(self.document)[0]
 
     def take_row(self, length: int) -> Row:
         """The next `length` tokens."""
@@ -193,6 +190,7 @@ class Stream:
 
     def _advance(self) -> None:
         self.document, self.offset, self._ids = self.document + self.stride, 0, None
+        self.epoch = self.shuffle.documents.locate(self.document)[0]
 
 
 class StreamOrder:
