@@ -1,6 +1,6 @@
 """Tokens a second of a whole training step (forward, backward, optimiser), one way beside another in one process.
 
-python benchmarks/train_step.py --recipe tiny             # its model and micro-batch: torch alone, our kernels; compiled
+python benchmarks/train_step.py --recipe tiny          # its model and micro-batch: torch alone, our kernels; compiled
 python benchmarks/train_step.py --recipe small-real --dtypes float32 bfloat16
 """
 

@@ -1,6 +1,6 @@
-"""Where the time of a training step on a CPU goes, by depth and row length, next to what its matrix products could reach.
+"""Where the time of a training step on a CPU goes, by depth and row length, next to what matrix products can reach.
 
-    python benchmarks/where.py                                # depth 2 to 8, rows of 512; depth 4, rows of 256 and 1,024
+    python benchmarks/where.py                          # depth 2 to 8, rows of 512; depth 4, rows of 256 and 1,024
     python benchmarks/where.py --shapes 12x512 --tokens 4096
 
 The model of a depth is 64 times as wide, in heads of 64, with a vocabulary of 8,192. A step has 8,192 tokens, in
@@ -88,7 +88,10 @@ def main() -> None:
     machine = resolve_machine(MachineSettings(dtype=args.dtype))
     _, dtype = use_machine(machine)
     print(f"{machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens a step")
-    print(f"{'depth':>5}{'width':>6}{'rows of':>8}{'params':>9}{'tokens/s':>10}{'of peak':>9}", *map("{:>10}".format, PARTS))
+    print(
+        f"{'depth':>5}{'width':>6}{'rows of':>8}{'params':>9}{'tokens/s':>10}{'of peak':>9}",
+        *map("{:>10}".format, PARTS),
+    )
     for shape in args.shapes:
         depth, length = map(int, shape.split("x"))
         config = ModelConfig.from_depth(depth, 8192, length, heads=depth, kv_heads=depth)
@@ -102,7 +105,9 @@ def main() -> None:
 
         seconds, most = median_seconds(step, 5), peak(dtype)
         reached = config.flops_per_token * args.tokens / seconds / most
-        row = f"{depth:>5}{config.width:>6}{length:>8}{config.num_parameters / 1e6:>8.1f}M{args.tokens / seconds:>10,.0f}"
+        row = (
+            f"{depth:>5}{config.width:>6}{length:>8}{config.num_parameters / 1e6:>8.1f}M{args.tokens / seconds:>10,.0f}"
+        )
         print(f"{row}{reached:>9.0%}", *(f"{share:>10.0%}" for share in shares(step).values()), flush=True)
 
 
