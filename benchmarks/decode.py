@@ -21,6 +21,7 @@ import time
 import types
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 

@@ -12,6 +12,7 @@ import statistics
 import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 

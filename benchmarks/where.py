@@ -88,6 +88,7 @@ def main() -> None:
     machine = resolve_machine(MachineSettings(dtype=args.dtype))
     _, dtype = use_machine(machine)
     print(f"{machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens a step")
+    print(f"a large matrix product: {peak(dtype) / 1e9:.0f} GFLOP/s")
     print(
         f"{'depth':>5}{'width':>6}{'rows of':>8}{'params':>9}{'tokens/s':>10}{'of peak':>9}",
         *map("{:>10}".format, PARTS),

@@ -40,20 +40,15 @@ template <class V> V load(const void* from) {
 
 template <class V> void put(void* to, V lanes) { memcpy(to, &lanes, sizeof lanes); }
 
-// Lanes of two by turns: the first eight of each, and the last eight.
-template <class V> V low(V a, V b) {
+// Eight lanes of each of two, from FIRST on, by turns.
+template <int FIRST, class V> V zip(V a, V b) {
 #ifdef __clang__
-    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return __builtin_shufflevector(a, b, FIRST, FIRST + 16, FIRST + 1, FIRST + 17, FIRST + 2, FIRST + 18, FIRST + 3,
+                                   FIRST + 19, FIRST + 4, FIRST + 20, FIRST + 5, FIRST + 21, FIRST + 6, FIRST + 22,
+                                   FIRST + 7, FIRST + 23);
 #else
-    return __builtin_shuffle(a, b, Ints{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-#endif
-}
-
-template <class V> V high(V a, V b) {
-#ifdef __clang__
-    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-#else
-    return __builtin_shuffle(a, b, Ints{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    constexpr Ints first = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    return __builtin_shuffle(a, b, first + FIRST);
 #endif
 }
 
@@ -76,7 +71,7 @@ inline float largest(Lanes v) {
 // The sum of each of 16.
 inline Lanes sums(Lanes* v) {
     for (int64_t half = LANES / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; ++i) v[i] = low(v[i], v[i + half]) + high(v[i], v[i + half]);
+        for (int64_t i = 0; i < half; ++i) v[i] = zip<0>(v[i], v[i + half]) + zip<8>(v[i], v[i + half]);
     return v[0];
 }
 
@@ -148,6 +143,15 @@ struct Bfloat16 {
     }
     static Unit joined(Stored first, Stored second) { return first | (uint32_t)second << 16; }
 };
+
+template <class Type> float dot(const typename Type::Stored* a, const typename Type::Stored* b, int64_t n) {
+    Lanes lanes = {};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) lanes += Type::widen(a + i) * Type::widen(b + i);
+    float total = sum(lanes);
+    for (; i < n; ++i) total += Type::widen(a[i]) * Type::widen(b[i]);
+    return total;
+}
 
 // R rows of x times a group of outputs: store(row, 16 outputs, 16 outputs).
 template <class Type, int64_t R, class Store>

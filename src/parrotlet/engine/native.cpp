@@ -30,15 +30,6 @@ struct Pass {
     float* scores;                      // (B, vocab in whole groups), after the last position of each row; null: none
 };
 
-float dot(const float* a, const float* b, int64_t n) {
-    Lanes lanes = {};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) lanes += load<Lanes>(a + i) * load<Lanes>(b + i);
-    float total = sum(lanes);
-    for (; i < n; ++i) total += a[i] * b[i];
-    return total;
-}
-
 template <class Type> class Forward {
     typedef typename Type::Stored Stored;
     typedef typename Type::Unit Unit;
@@ -172,7 +163,7 @@ template <class Type> class Forward {
         }
     }
 
-    float inverse_rms(const float* from, int64_t n) const { return 1 / std::sqrt(dot(from, from, n) / n + p.eps); }
+    float inverse_rms(const float* from, int64_t n) const { return 1 / std::sqrt(dot<Float32>(from, from, n) / n + p.eps); }
 
     // The residual stream of token n, normed: store(channel, value).
     template <class Store> void scaled(int64_t n, Store store) const {

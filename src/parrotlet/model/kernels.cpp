@@ -32,7 +32,7 @@ void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns,
         int64_t wide = std::min(LANES, columns - c);
         for (int64_t r = 0; r < rows; ++r) memcpy(&a[r], from + r * stride + c, wide == LANES ? sizeof a[r] : 4 * wide);
         for (int round = 0; round < 4; ++round) {  // what stands 8 rows apart moves next to each other, four times
-            for (int64_t i = 0; i < LANES / 2; ++i) b[2 * i] = low(a[i], a[i + 8]), b[2 * i + 1] = high(a[i], a[i + 8]);
+            for (int64_t i = 0; i < LANES / 2; ++i) b[2 * i] = zip<0>(a[i], a[i + 8]), b[2 * i + 1] = zip<8>(a[i], a[i + 8]);
             memcpy(a, b, sizeof a);
         }
         for (int64_t i = 0; i < wide; ++i) put(to + (c + i) * to_stride, a[i]);
@@ -143,7 +143,8 @@ template <class Type> class Attention {
                 float* scores = m.scores.get() + r * keys;
                 hide(scores, first, start(b, t + r), t + r + 1, end);
                 float log_sum = p.log_sums[(b * p.heads + head) * T + t + r];
-                float all = dot(of_query((const Stored*)p.dy, b, t + r, head), of_query((const Stored*)p.y, b, t + r, head));
+                const Stored* dy = of_query((const Stored*)p.dy, b, t + r, head);
+                float all = dot<Type>(dy, of_query((const Stored*)p.y, b, t + r, head), D);
                 for (int64_t s = first; s < end; s += LANES) {
                     Lanes x = load<Lanes>(scores + s) - log_sum, prob = probability(x > 0.0f ? Lanes{} : x);
                     Lanes dscore = prob * (load<Lanes>(m.dprobs.get() + r * keys + s) - all) * scale;
@@ -255,15 +256,6 @@ template <class Type> class Attention {
         float both[GROUP];
         put(both, a), put(both + LANES, z);
         for (int64_t i = 0; d + i < D; ++i) to[d + i] = Type::store(both[i]);
-    }
-
-    float dot(const Stored* a, const Stored* b) const {
-        Lanes lanes = {};
-        int64_t d = 0;
-        for (; d + LANES <= D; d += LANES) lanes += Type::widen(a + d) * Type::widen(b + d);
-        float total = sum(lanes);
-        for (; d < D; ++d) total += Type::widen(a[d]) * Type::widen(b[d]);
-        return total;
     }
 
     // Only the keys from `seen` on, before `seen_end`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import sys
 from dataclasses import replace
 
 import torch
@@ -29,8 +28,6 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
     compiles = settings.compile
     if compiles == "auto":
         compiles = device != "mps" and compiler() is not None
-        if device == "cpu" and not compiles:
-            print("no C++ compiler found: training takes about twice as long", file=sys.stderr)
     threads = settings.threads or _cores()
     return replace(settings, device=device, dtype=dtype, compile=compiles, threads=threads)
 
