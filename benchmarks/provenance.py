@@ -16,7 +16,6 @@ from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import resolve_machine, use_machine
-from parrotlet.train.setup import model_config
 
 
 def main() -> None:
@@ -27,7 +26,7 @@ def main() -> None:
     material = Material(Recipe.load(args.recipe))
     recipe = material.recipe
     device, dtype = use_machine(resolve_machine(recipe.machine))
-    model = GPT.build(model_config(recipe.model, material.tokenizer.vocab_size), seed=0, device=device, dtype=dtype)
+    model = GPT.build(recipe.model.config(material.tokenizer.vocab_size), seed=0, device=device, dtype=dtype)
     optimizers = Optimizers(model, recipe.optim)
     for name, stage in STAGES.items():
         steps, counting = [], []

@@ -11,7 +11,6 @@ import argparse
 from parrotlet.recipe import Recipe
 from parrotlet.train.estimate import memory, step
 from parrotlet.train.hardware import Hardware
-from parrotlet.train.setup import model_config
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("--kind", default="H100")
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe, {"model.depth": args.depth})
-    config = model_config(recipe.model, recipe.tokenizer.vocab_size)
+    config = recipe.model.config(recipe.tokenizer.vocab_size)
     tokens, base = recipe.base.tokens_per_step, None
     print(f"{args.recipe}, depth {args.depth}, {tokens:,} tokens a step; milliseconds")
     print(f"{'devices':>8} {'rows':>5} {'computing':>10} {'sending':>8} {'Muon':>6} {'step':>7} {'efficiency':>11}  GB")

@@ -21,7 +21,6 @@ from parrotlet.optim import Optimizers
 from parrotlet.recipe import Recipe
 from parrotlet.tokenizer import Tokenizer
 from parrotlet.train.loop import optimize
-from parrotlet.train.setup import model_config
 
 SHARDS = "hub/datasets/karpathy/fineweb-edu-100b-shuffle"
 
@@ -64,7 +63,7 @@ def main() -> None:
         "start-aligned": start_aligned(documents, tokenizer, args.length, rows, 1),
     }
     for name, batches in ways.items():
-        model = GPT.build(model_config(recipe.model, tokenizer.vocab_size), seed=0)
+        model = GPT.build(recipe.model.config(tokenizer.vocab_size), seed=0)
         optimizers = Optimizers(model, recipe.optim)
         spent, steps = 0.0, 0
         while spent < 60 * args.minutes:

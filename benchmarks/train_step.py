@@ -21,7 +21,6 @@ from parrotlet.recipe import Recipe
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
 from parrotlet.train.parallel import run_blocks
-from parrotlet.train.setup import model_config
 
 
 def a_batch(rows: int, length: int, vocab_size: int, packed: bool) -> Batch:
@@ -50,7 +49,7 @@ def main() -> None:
     recipe = Recipe.load(args.recipe)
     machine = resolve_machine(recipe.machine)
     use_machine(machine)
-    config = model_config(recipe.model, recipe.tokenizer.vocab_size)
+    config = recipe.model.config(recipe.tokenizer.vocab_size)
     rows = recipe.base.tokens_per_step // config.sequence_len
     ways = {}
     for dtype in args.dtypes:

@@ -15,7 +15,7 @@ from parrotlet.inspect.audit import audit
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Sources, recipe_tokenizer
-from parrotlet.train.setup import horizon, model_config
+from parrotlet.train.setup import horizon
 
 
 def smaller(recipe, items):
@@ -42,7 +42,7 @@ def smaller(recipe, items):
 def test_the_speedrun_is_planned_as_published():
     """DESIGN's figures: 561 M parameters, 21,400 steps of 524,288 tokens, 11.2 billion tokens."""
     recipe = Recipe.load("speedrun")
-    config = model_config(recipe.model, recipe.tokenizer.vocab_size)
+    config = recipe.model.config(recipe.tokenizer.vocab_size)
     assert (config.width, config.heads, config.head_dim) == (1280, 10, 128)
     assert round(config.num_parameters / 1e6) == 561
     steps = horizon(recipe.base, config)

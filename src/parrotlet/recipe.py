@@ -19,11 +19,15 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from .errors import UserError
+from .model import ModelConfig
 from .optim import OptimSettings
 from .stages import STAGES, Stage, StageName
 from .tasks import TaskSpec
 
 T = TypeVar("T")
+
+UNDECIDED_ROWS = 8
+"""Rows computed at a time where nothing has decided it: see `StageSettings.micro_rows`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,14 @@ class ModelSettings:
     kv_heads: int | None = None
     """Key and value heads; a divisor of `heads`. Default: as many as heads."""
     short_conv: bool = False
-    """Add to each token's embedding a learned share of that of the token before: a small model then learns in far
-    fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
+    """Add to each token learned shares of the three before it, after the embedding and before every MLP: a small model
+    then learns in far fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
+
+    def config(self, vocab_size: int) -> ModelConfig:
+        """The model that these few figures mean. Raises `UserError` where they don't fit together."""
+        given = {name: getattr(self, name) for name in ("width", "heads", "kv_heads", "short_conv")}
+        overrides = {name: value for name, value in given.items() if value is not None}
+        return ModelConfig.from_depth(self.depth, vocab_size=vocab_size, sequence_len=self.sequence_len, **overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +133,9 @@ class StageSettings:
     """Tokens in a step (base, mid): a multiple of sequence_len × device_batch_size."""
     conversations_per_step: int | None = None
     """Conversations in a step (sft)."""
-    device_batch_size: int = 32
-    """Rows that the device computes at a time. Changes memory and speed, nothing else."""
+    device_batch_size: int | Literal["auto"] = 32
+    """Rows that the device computes at a time: changes memory and speed, nothing else. `auto`: what a short probe finds
+    fastest, and to fit into the memory, when a run begins; written into its folder."""
     num_iterations: int | None = None
     """Steps (base). If not given: from `target_flops`, else from `target_param_data_ratio`."""
     target_flops: float | None = None
@@ -169,6 +180,11 @@ class StageSettings:
         """The sources of `documents`."""
         given = self.documents
         return given if isinstance(given, tuple) else (given,) if given else ()
+
+    @property
+    def micro_rows(self) -> int:
+        """`device_batch_size`; where it is not decided (an inspector looks at a recipe without a run), some number."""
+        return UNDECIDED_ROWS if self.device_batch_size == "auto" else self.device_batch_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +281,7 @@ class Recipe:
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()
         for key, lowest in least.items():
-            if values[key] is not None and values[key] < lowest:
+            if isinstance(values[key], int | float) and values[key] < lowest:
                 raise UserError(f"{where}: {key} = {values[key]} must be at least {lowest}")
         for stage in STAGES.values():
             _check_stage(stage, self.stage(stage.name), self.model.sequence_len, f"{where}: [{stage.name}]")
@@ -318,14 +334,15 @@ def _check_stage(stage: Stage, settings: StageSettings, sequence_len: int, where
     _check_splits(settings.validation, "validation", f"{where} validation")
     _check_splits(settings.tasks, "validation", f"{where} tasks")
     _check_texts(settings.texts, f"{where} documents")
-    micro = sequence_len * settings.device_batch_size
+    rows = 1 if settings.device_batch_size == "auto" else settings.device_batch_size
+    micro = sequence_len * rows
     if stage.step_unit == "conversations":
         if not settings.conversations_per_step:
             raise UserError(f"{where} needs conversations_per_step")
     elif not settings.tokens_per_step or settings.tokens_per_step % micro:
         raise UserError(
             f"{where} tokens_per_step = {settings.tokens_per_step} must be a multiple of sequence_len × "
-            f"device_batch_size = {sequence_len} × {settings.device_batch_size} = {micro}"
+            f"device_batch_size = {sequence_len} × {rows} = {micro}"
         )
 
 

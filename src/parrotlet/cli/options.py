@@ -7,7 +7,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -33,8 +33,9 @@ class RecipeOptions:
     """Transformer blocks; width, heads and learning rates follow, where the recipe does not give them."""
     sequence_len: Annotated[int | None, UNSAID] = None
     """Tokens in a row."""
-    device_batch_size: Annotated[int | None, UNSAID] = None
-    """Rows that the device computes at a time, in every stage: changes memory and speed, nothing else."""
+    device_batch_size: Annotated[int | Literal["auto"] | None, UNSAID] = None
+    """Rows that the device computes at a time, in every stage: changes memory and speed, nothing else. auto: found by a
+    short probe when a run begins."""
     seed: Annotated[int | None, UNSAID] = None
     """Seed of the weights and of the data order."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()

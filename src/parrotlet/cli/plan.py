@@ -11,7 +11,6 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ..data import Batch
 from ..errors import UserError
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
@@ -21,8 +20,9 @@ from ..train import estimate as of
 from ..train.hardware import Hardware
 from ..train.loop import optimize
 from ..train.machine import resolve_machine, use_machine
+from ..train.micro_batch import any_batch, resolve_micro_batches
 from ..train.parallel import run_blocks
-from ..train.setup import horizon, model_config
+from ..train.setup import horizon
 from .options import RecipeOptions
 
 DEPTHS = "8,12,16,20,26,32"
@@ -67,14 +67,15 @@ class _Planned:
     """The figures of one recipe on some hardware."""
 
     def __init__(self, recipe: Recipe, hardware: Hardware) -> None:
-        self.config: ModelConfig = model_config(recipe.model, recipe.tokenizer.vocab_size)
+        self.config: ModelConfig = recipe.model.config(recipe.tokenizer.vocab_size)
         self.tokens_per_step = recipe.base.tokens_per_step or 0
         self.steps = horizon(recipe.base, self.config)
         self.tokens = self.steps * self.tokens_per_step
         own_rows = -(-self.tokens_per_step // self.config.sequence_len // hardware.count)
         recompute = recipe.machine.recompute
         self.largest = of.largest_rows(self.config, hardware, own_rows, recompute=recompute)
-        self.rows = min(recipe.base.device_batch_size, own_rows)
+        asked = recipe.base.device_batch_size
+        self.rows = (self.largest or 1) if asked == "auto" else min(asked, own_rows)
         self.memory = of.memory(self.config, self.rows, hardware.count, recompute=recompute)
         self.step = of.step(self.config, hardware, self.tokens_per_step, -(-own_rows // self.rows))
         self.seconds = self.steps * self.step.seconds * (4 / 3 if recompute else 1)
@@ -139,11 +140,11 @@ def _probe(recipe: Recipe) -> str:
     """How fast three steps of one micro-batch are here, and, on CUDA, the memory that they took."""
     machine = resolve_machine(recipe.machine)
     device, dtype = use_machine(machine)
-    config = model_config(recipe.model, recipe.tokenizer.vocab_size)
+    config = recipe.model.config(recipe.tokenizer.vocab_size)
     model = GPT.build(config, seed=0, device=device, dtype=dtype)
-    rows = recipe.base.device_batch_size
+    rows = resolve_micro_batches(replace(recipe, machine=machine)).base.micro_rows
     run_blocks(model, recompute=machine.recompute, compile_rows=rows if machine.compile else None)
-    optimizers, batch = Optimizers(model, recipe.optim), _any_batch(rows, config)
+    optimizers, batch = Optimizers(model, recipe.optim), any_batch(rows, config)
     seconds = []
     for step in range(1 + PROBE_STEPS):  # the first one compiles
         began = time.perf_counter()
@@ -153,9 +154,3 @@ def _probe(recipe: Recipe) -> str:
     kept = f", {torch.cuda.max_memory_allocated() / 1e9:.1f} GB at most" if device.type == "cuda" else ""
     planned = of.memory(config, rows, 1, recompute=machine.recompute, dtype=dtype).peak / 1e9
     return f"here, {machine.device} {machine.dtype}: {rate:,.0f} tokens a second{kept} (planned: {planned:.1f} GB)"
-
-
-def _any_batch(rows: int, config: ModelConfig) -> Batch:
-    ids = torch.randint(config.vocab_size, (rows, config.sequence_len))
-    positions = torch.arange(config.sequence_len).expand_as(ids)
-    return Batch(ids, ids.roll(-1, 1), positions, torch.zeros_like(ids), sources=((),) * rows, attends="row")

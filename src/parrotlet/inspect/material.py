@@ -14,7 +14,7 @@ from ..stages import Stage, StageName
 from ..tokenizer import Tokenizer
 from ..train import Run, Sources, recipe_tokenizer
 from ..train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
-from ..train.setup import horizon, model_config
+from ..train.setup import horizon
 
 
 class Material:
@@ -49,7 +49,7 @@ class Material:
     def steps(self, stage: Stage) -> int:
         """How many steps the stage has."""
         settings = self.recipe.stage(stage.name)
-        return self.order(stage).steps or horizon(settings, model_config(self.recipe.model, self.tokenizer.vocab_size))
+        return self.order(stage).steps or horizon(settings, self.recipe.model.config(self.tokenizer.vocab_size))
 
     def batch(self, stage: Stage, step: int) -> Batch:
         """The batch of a step.

@@ -67,7 +67,7 @@ class Scored:
 
 def score_batch(material: Material, stage: Stage, step: int, batch: Batch, model: GPT) -> Iterator[Scored]:
     """Every segment of a batch that has supervised tokens, with its loss under `model`."""
-    device, size = next(model.parameters()).device, material.recipe.stage(stage.name).device_batch_size
+    device, size = next(model.parameters()).device, material.recipe.stage(stage.name).micro_rows
     micros = (micro.to(device) for micro in batch.micro_batches(size))
     losses = torch.cat(
         [model.token_losses(m.inputs, m.targets, m.positions, m.attention_segments).cpu() for m in micros]

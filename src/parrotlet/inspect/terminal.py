@@ -107,11 +107,11 @@ def print_token_table(segments: Sequence[Segment], tokenizer: Tokenizer, console
     for segment in segments:
         console.print(Text(_title(segment), "dim"))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("column", "position", "id"):
+        for name in ("col", "position", "id"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("token", overflow="fold")
-        table.add_column("written by", no_wrap=True)
-        table.add_column("taught to predict", overflow="fold", min_width=24)
+        table.add_column("writer", no_wrap=True)
+        table.add_column("taught to predict", overflow="fold")
         for i, token in enumerate(segment.ids):
             target = segment.targets[i]
             shown = Text("–", "dim") if target < 0 else Text(f"{_quoted(target, tokenizer)} {target}", "green")

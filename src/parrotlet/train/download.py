@@ -7,7 +7,7 @@ from ..errors import UserError
 from ..progress import ProgressLine
 from ..recipe import Recipe
 from ..stages import STAGES
-from .setup import horizon, model_config
+from .setup import horizon
 from .sources import Sources
 
 BYTES_A_TOKEN = 5
@@ -53,5 +53,5 @@ def _download_texts(documents: Documents, needed: float) -> None:
 def _training_bytes(recipe: Recipe) -> int:
     settings = recipe.base
     assert settings.tokens_per_step is not None
-    steps = horizon(settings, model_config(recipe.model, recipe.tokenizer.vocab_size))
+    steps = horizon(settings, recipe.model.config(recipe.tokenizer.vocab_size))
     return steps * settings.tokens_per_step * BYTES_A_TOKEN

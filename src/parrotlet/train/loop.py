@@ -159,7 +159,10 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
             t.tell("on_notice", f"step {t.step}: {name} begins again (epoch {epoch + 1})")
     lr_mult = learning_rate_multiplier(t.stage, t.settings, t.step, t.total)
     t.watch.at(t.step, "computing")
-    loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.device_batch_size, t.step, lr_mult)
+    try:
+        loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.micro_rows, t.step, lr_mult)
+    except torch.OutOfMemoryError as error:
+        raise UserError(_out_of_memory(t)) from error
     losses, stops = zip(*ranks.gather((loss, t.stop)), strict=True)
     loss, t.stop = sum(losses), any(stops)
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
@@ -321,4 +324,14 @@ def _not_a_number(t: Training, batch: Batch, losses: Sequence[float], grad_norm:
         f"the rows of this step hold {named}{more}. "
         f"`parrotlet xray {t.stage.name} --run {t.run.folder} --step {t.step}` shows them. "
         'The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = "float32"'
+    )
+
+
+def _out_of_memory(t: Training) -> str:
+    rows, key = t.settings.micro_rows, f"{t.stage.name}.device_batch_size"
+    fewer = f"--set {key}={rows // 2}, or " if rows > 1 else "a smaller model or sequence_len, or "
+    return (
+        f"{t.stage.name} step {t.step}: the device's memory does not hold {rows} rows at a time; go on from the last "
+        f"checkpoint with {fewer}--set machine.recompute=true (slower, far less memory). "
+        f'{key} = "auto" finds how many fit when a run begins'
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,13 +22,18 @@ from typing import Any
 from .. import ranks
 from ..errors import UserError
 from ..files import write_json, write_text
-from ..recipe import MachineSettings, Recipe, differences
+from ..recipe import Recipe, differences
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint
 from .machine import resolve_machine
 from .metrics import MetricsFile
+from .micro_batch import resolve_micro_batches
 from .sources import Sources
+
+MEMORY_ONLY = ("device_batch_size", "recompute")
+"""The keys, in their last part, that change memory and speed and nothing else but rounding: a run can go on with other
+values."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,22 @@ class Run:
     def _begin(cls, folder: Path, recipe: Recipe) -> Run:
         if (folder / "recipe.toml").exists():
             run = cls.open(folder)
-            asked = replace(recipe, machine=_decided(recipe.machine, run.recipe.machine))
-            if changed := differences(run.recipe, asked):
+            asked = _as_decided(recipe, run.recipe)
+            changed = differences(run.recipe, asked)
+            if refused := [line for line in changed if line.split(": ")[0].rpartition(".")[2] not in MEMORY_ONLY]:
                 raise UserError(
                     f"{folder} holds a run of another recipe (there → asked now):\n  "
-                    + "\n  ".join(changed)
+                    + "\n  ".join(refused)
                     + "\nchoose another folder with --run, or remove this one"
                 )
-            return run
+            if changed and ranks.is_first():
+                write_text(folder / "recipe.toml", asked.to_toml())
+                print(f"{folder} goes on with {'; '.join(changed)}", file=sys.stderr)
+            return cls(folder, asked)
         if not ranks.is_first():
             raise UserError(f"{folder}: not there, though rank 0 has made it; all machines must see the same folder")
-        run = cls(folder, replace(recipe, machine=resolve_machine(recipe.machine)))
+        decided = resolve_micro_batches(replace(recipe, machine=resolve_machine(recipe.machine)))
+        run = cls(folder, decided)
         try:
             write_text(folder / "recipe.toml", run.recipe.to_toml())
         except OSError as error:
@@ -153,12 +164,18 @@ class Run:
             write_json(self.folder / "results.json", results)
 
 
-def _decided(asked: MachineSettings, before: MachineSettings) -> MachineSettings:
+def _as_decided(asked: Recipe, before: Recipe) -> Recipe:
     """What is asked for, with `auto` and 0 as they were decided before."""
-    return MachineSettings(
-        device=before.device if asked.device == "auto" else asked.device,
-        dtype=before.dtype if asked.dtype == "auto" else asked.dtype,
-        compile=before.compile if asked.compile == "auto" else asked.compile,
-        threads=asked.threads or before.threads,
-        recompute=asked.recompute,
+    machine = replace(
+        asked.machine,
+        device=before.machine.device if asked.machine.device == "auto" else asked.machine.device,
+        dtype=before.machine.dtype if asked.machine.dtype == "auto" else asked.machine.dtype,
+        compile=before.machine.compile if asked.machine.compile == "auto" else asked.machine.compile,
+        threads=asked.machine.threads or before.machine.threads,
     )
+    undecided = {name: asked.stage(name) for name in STAGES if asked.stage(name).device_batch_size == "auto"}
+    stages = {
+        name: replace(settings, device_batch_size=before.stage(name).device_batch_size)
+        for name, settings in undecided.items()
+    }
+    return replace(asked, machine=machine, **stages)

@@ -15,7 +15,7 @@ from ..files import cache_folder
 from ..model import GPT, ModelConfig
 from ..optim import Optimizers
 from ..progress import ProgressLine, duration
-from ..recipe import ModelSettings, Recipe, StageSettings
+from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
@@ -55,15 +55,6 @@ def recipe_tokenizer(recipe: Recipe, sources: Sources | None = None) -> Tokenize
     return Tokenizer.load(folder)
 
 
-def model_config(settings: ModelSettings, vocab_size: int) -> ModelConfig:
-    """The model that a recipe's few figures mean."""
-    given = {name: getattr(settings, name) for name in ("width", "heads", "kv_heads", "short_conv")}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    return ModelConfig.from_depth(
-        settings.depth, vocab_size=vocab_size, sequence_len=settings.sequence_len, **overrides
-    )
-
-
 def prepare(
     run: Run,
     stage: Stage,
@@ -90,7 +81,7 @@ def prepare(
     with ranks.first_rank_first():
         order = sources.order(stage, tokenizer)
         validation = sources.validation_batches(stage, tokenizer)
-    compile_rows = settings.device_batch_size if machine.compile else None
+    compile_rows = settings.micro_rows if machine.compile else None
     parallelize(model, device, recompute=machine.recompute, compile_rows=compile_rows)
     training = Training(
         run=run,
@@ -143,7 +134,7 @@ def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None, device
     """The model of a checkpoint; without one, the recipe's, with random weights."""
     dtype = DTYPES[run.recipe.machine.dtype]
     if checkpoint is None:
-        config = model_config(run.recipe.model, tokenizer.vocab_size)
+        config = run.recipe.model.config(tokenizer.vocab_size)
         return GPT.build(config, seed=run.recipe.seed, device=device, dtype=dtype)
     with torch.device("meta"):
         model = GPT(ModelConfig.from_dict(checkpoint.state["model"]), dtype)

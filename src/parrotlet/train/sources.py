@@ -188,7 +188,7 @@ class Sources:
             if stage.reads == "documents"
             else self._conversation_rows(stage, tokenizer)
         )
-        size = settings.device_batch_size
+        size = settings.micro_rows
         return [Batch.from_rows(rows[i : i + size], stage.attends) for i in range(0, len(rows), size)]
 
     def _text_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:

@@ -84,7 +84,7 @@ def shortened(recipe: Recipe, steps: int) -> Recipe:
     keep = {"save_every": often, "eval_every": often + 1, "sample_every": 0, "keep_checkpoints": 0}
 
     def short(settings: StageSettings) -> StageSettings:
-        tokens = min(settings.eval_tokens, settings.device_batch_size * recipe.model.sequence_len)
+        tokens = min(settings.eval_tokens, settings.micro_rows * recipe.model.sequence_len)
         return replace(settings, eval_tokens=tokens, **keep)
 
     base = replace(short(recipe.base), num_iterations=steps)

@@ -1,0 +1,118 @@
+"""Decides, once a run, how many rows the device computes at a time, where the recipe leaves it open.
+
+More rows at a time are larger matrix products and more memory. Which number is fastest depends on caches, cores and
+kernels: so a few are tried, with the blocks not compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from .. import ranks
+from ..data import Batch
+from ..model import GPT, ModelConfig
+from ..progress import ProgressLine
+from ..recipe import MachineSettings, Recipe, StageSettings
+from ..stages import STAGES
+from . import estimate
+from .machine import use_machine
+
+MOST_ROWS = 256
+TRIES = 3
+"""Each number of rows is timed so often, after once for nothing; the fastest counts."""
+NEAR = 0.97
+"""The fewest rows win that reach this share of the best pace: they take less memory, and fit a short rest better."""
+
+
+def resolve_micro_batches(recipe: Recipe) -> Recipe:
+    """The recipe with every `device_batch_size = "auto"` decided; its machine's settings have to be."""
+    most = {name: _most_rows(recipe, recipe.stage(name)) for name in STAGES}
+    undecided = [name for name in STAGES if recipe.stage(name).device_batch_size == "auto"]
+    if not undecided:
+        return recipe
+    config = recipe.model.config(recipe.tokenizer.vocab_size)
+    line = ProgressLine("probe", 0)
+    pace = measure_pace(config, recipe.machine, max(most[name] for name in undecided), line)
+    chosen = {name: choose_rows(pace, recipe.stage(name), config.sequence_len, most[name]) for name in undecided}
+    line.close(
+        f"{', '.join(f'{name} {rows}' for name, rows in chosen.items())} rows at a time; tokens a second: "
+        + ", ".join(f"{rows} rows {tokens:,.0f}" for rows, tokens in pace.items())
+    )
+    return replace(
+        recipe, **{name: replace(recipe.stage(name), device_batch_size=rows) for name, rows in chosen.items()}
+    )
+
+
+def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line: ProgressLine) -> dict[int, float]:
+    """Tokens a second of forward and backward passes by rows: 1, 2, 4, … up to `most`, as far as the memory and
+    growing pace go."""
+    device, dtype = use_machine(machine)
+    model = GPT.build(config, seed=0, device=device, dtype=dtype)
+    room = estimate.SAFE * _memory(device)
+    state = estimate.memory(config, 1, ranks.world_size(), recompute=machine.recompute, dtype=dtype).state
+    pace: dict[int, float] = {}
+    for rows in (2**n for n in range(min(most, MOST_ROWS).bit_length())):
+        planned = estimate.memory(config, rows, ranks.world_size(), recompute=machine.recompute, dtype=dtype).peak
+        if pace and (planned > room or list(pace.values())[-1] < NEAR * max(pace.values())):
+            break
+        try:
+            seconds, taken = _try(model, rows)
+        except RuntimeError as error:
+            if "out of memory" not in str(error):
+                raise
+            break
+        if pace and taken + state > room:
+            break
+        pace[rows] = rows * config.sequence_len / seconds
+        line.update(len(pace), f"{rows} rows at a time: {pace[rows]:,.0f} tokens/s")
+    return pace or {1: 0.0}
+
+
+def choose_rows(pace: Mapping[int, float], settings: StageSettings, sequence_len: int, most: int) -> int:
+    """The fewest rows near the best pace, of those that a step of the stage can be cut into."""
+    whole = (settings.tokens_per_step or 0) // sequence_len
+    fitting = {rows: tokens for rows, tokens in pace.items() if rows <= most and whole % rows == 0} or {1: 0.0}
+    return min(rows for rows, tokens in fitting.items() if tokens >= NEAR * max(fitting.values()))
+
+
+def any_batch(rows: int, config: ModelConfig) -> Batch:
+    """Random tokens, every one supervised."""
+    ids = torch.randint(config.vocab_size, (rows, config.sequence_len))
+    positions = torch.arange(config.sequence_len).expand_as(ids)
+    return Batch(ids, ids.roll(-1, 1), positions, torch.zeros_like(ids), sources=((),) * rows, attends="row")
+
+
+def _most_rows(recipe: Recipe, settings: StageSettings) -> int:
+    """How many rows a rank has in a step, at most: a conversation takes a row at most."""
+    rows = settings.conversations_per_step or (settings.tokens_per_step or 0) // recipe.model.sequence_len
+    return max(1, rows // ranks.world_size())
+
+
+def _try(model: GPT, rows: int) -> tuple[float, float]:
+    """Seconds of a forward and a backward pass, and bytes of the accelerator that they took beside the state."""
+    device = next(model.parameters()).device
+    batch, on_gpu = any_batch(rows, model.config).to(device), device.type == "cuda"
+    seconds = []
+    for _ in range(1 + TRIES):
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() if on_gpu else 0
+        began = time.perf_counter()
+        loss = model.loss_sum(batch.inputs, batch.targets, batch.positions)
+        (loss / batch.tokens).backward()
+        loss.item()  # waits for an accelerator
+        seconds.append(time.perf_counter() - began)
+    taken = torch.cuda.max_memory_allocated() - before if on_gpu else 0
+    return min(seconds[1:]), taken
+
+
+def _memory(device: torch.device) -> float:
+    """Bytes of the device; half of the machine's where that is the CPU's, or where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
