@@ -77,7 +77,7 @@ def test_what_is_written(written: tuple[Path, float]) -> None:
         "arc/ARC-Easy/test-00000-of-00001.parquet": 300,
         "small-talk/data/train-00000-of-00001.parquet": 2_000,
         "small-talk/data/test-00000-of-00001.parquet": 300,
-        "questions/data/train-00000-of-00001.parquet": 2_116,
+        "questions/data/train-00000-of-00001.parquet": 2_122,
         "finding/data/train-00000-of-00001.parquet": 24_000,
         "choosing/data/train-00000-of-00001.parquet": 16_000,
         "identity/data/train-00000-of-00001.parquet": 1_600,

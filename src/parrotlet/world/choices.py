@@ -17,12 +17,36 @@ ALIKE = (
     {"in a forest", "in a cave", "in a burrow", "in the mountains", "in the jungle"},
     {"a cub", "a pup", "a puppy", "a kid", "a bunny"},
     {"a chick", "a hatchling", "an owlet"},
-    {"wood", "oak", "pine", "bamboo", "willow"},
-    {"iron", "tin", "brass", "silver"},
+    {"wood", "oak", "pine", "bamboo", "willow", "clay", "glass", "iron", "tin", "brass", "silver"},
+    {"wool", "silk", "leather", "straw", "paper"},
+    {"straw", "willow"},
+    {"leather", "wood"},
+    {"leather", "tin"},
+    {"glass", "paper"},
+    {"wood", "paper"},
+    {"berries", "fish", "meat", "mice"},
+    {"berries", "leaves"},
+    {"leaves", "nuts"},
+    {"corn", "flies"},
+    {"in a farmyard", "in a meadow", "in the mountains"},
+    {"in a farmyard", "in a pond"},
+    {"in a meadow", "in a burrow"},
+    {"in a meadow", "in a hive"},
+    {"a kitten", "a bunny"},
+    {"a kitten", "a cub"},
+    {"a kitten", "a pup"},
+    {"cutting wood", "slicing bread"},
+    {"saw", "knife"},
+    {"milk", "wool"},
+    {"cow", "sheep"},
+    {"big", "tall"},
+    {"small", "short"},
     {"the wind", "running water", "steam"},
     {"a motor", "a spring", "a horse"},
 )
 """Choices that a sensible person could defend for each other: never offered together."""
+_WHERE = ("place.setting", "animal.lives")
+"""Relations whose values are no things: nobody says `Find in a web.`"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +87,7 @@ def exercise(world: World, rng: random.Random, number: int = 4) -> Item:
 
 def alternatives(world: World, rng: random.Random) -> list[str]:
     """Things of one kind that could stand beside each other as choices."""
-    facts = world.of_relation[rng.choice(list(relations()))]
+    facts = world.of_relation[rng.choice([name for name in relations() if name not in _WHERE])]
     if rng.random() < 0.5:
         return sorted({shown_value(fact) for fact in facts})
     return sorted({str(fact.entity) for fact in facts})

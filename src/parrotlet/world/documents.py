@@ -105,8 +105,10 @@ def _chinese_facts(world: World, asked: Sequence[Question]) -> Kind:
 
     def write(rng: random.Random) -> Told:
         if rng.random() < 0.25:
-            facts = [question.fact for question in rng.sample(asked, rng.randint(3, 5))]
-            return "问答", "\n".join(f"问：{question_zh(f, rng)}\n答：{statement_zh(f, rng)}" for f in facts)
+            facts = dict.fromkeys(question.fact for question in rng.sample(asked, rng.randint(3, 5)))
+            return "问答", "\n".join(
+                f"问：{question_zh(f, rng)}\n答：{statement_zh(f, rng, direct=True)}" for f in facts
+            )
         return rng.choice(portrayed)(world, rng, True)
 
     return write

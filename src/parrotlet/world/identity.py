@@ -19,7 +19,7 @@ _GREETINGS = {
         "Hi! ",
         "Hello! ",
         "Hello there. ",
-        "Hey, one question: ",
+        "Hey! ",
         "Good morning! ",
         "I am curious. ",
     ),

@@ -29,6 +29,7 @@ _IRREGULAR = {
     "deer": "deer",
     "leaf": "leaves",
     "half": "halves",
+    "calf": "calves",
     "child": "children",
     "sheep": "sheep",
     "goose": "geese",

@@ -84,7 +84,8 @@ def town(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, 
     people = [p for p in world.people if p.home == place]
     shops = [shop for shop in world.shops if shop.place == place]
     facts = [fact for thing in (place, *shops) for fact in _about(world, thing)]
-    facts = shuffled(rng, facts + [_fact(world, rng.choice(("home", "job")), p) for p in people])
+    told = ("home",) if chinese else ("home", "job")  # in Chinese nothing else says who lives there
+    facts = shuffled(rng, facts + [_fact(world, rng.choice(told), p) for p in people])
     if chinese:
         return place.zh, "".join(statement_zh(fact, rng) for fact in facts)
     sentences = [statement(fact, rng) for fact in facts]

@@ -87,11 +87,17 @@ def slots(fact: Fact, entity: Term | str | None = None) -> dict[str, object]:
     return {**found, "his": fact.entity.his} if isinstance(fact.entity, Person) else found
 
 
-def statement(fact: Fact, rng: random.Random, *, pronoun: bool = False) -> str:
-    """The fact in one of its wordings; of a person, with a pronoun if asked."""
+DIRECT, DIRECT_ZH = 3, 2
+"""The first wordings of every relation say nothing but the fact: they answer a question about it."""
+
+
+def statement(fact: Fact, rng: random.Random, *, pronoun: bool = False, direct: bool = False) -> str:
+    """The fact in one of its wordings; of a person, with a pronoun if asked; `direct`: one that answers a question."""
     if pronoun and isinstance(fact.entity, Person):
         told = [w for w in relations()[fact.relation].says if w.startswith(("{e} ", "{e:of} "))]
         return capitalised(fill(rng.choice(told), slots(fact, fact.entity.he)))
+    if direct:
+        return capitalised(fill(rng.choice(relations()[fact.relation].says[:DIRECT]), slots(fact)))
     return capitalised(clause(fact, rng))
 
 
@@ -105,9 +111,9 @@ def statements(fact: Fact) -> list[str]:
     return [capitalised(fill(wording, slots(fact))) for wording in relations()[fact.relation].says]
 
 
-def statement_zh(fact: Fact, rng: random.Random) -> str:
-    """The fact in Chinese."""
-    return fill(rng.choice(relations()[fact.relation].says_zh), slots(fact))
+def statement_zh(fact: Fact, rng: random.Random, *, direct: bool = False) -> str:
+    """The fact in Chinese; `direct`: in a wording that answers a question."""
+    return fill(rng.choice(relations()[fact.relation].says_zh[: DIRECT_ZH if direct else None]), slots(fact))
 
 
 def question_zh(fact: Fact, rng: random.Random) -> str:

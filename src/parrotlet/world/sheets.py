@@ -13,7 +13,7 @@ from .splits import shuffled
 
 _LETTERS = "ABCDE"
 _TIMES = {1: "once", 2: "twice"}
-_BOUND = ("The letter of {i} is {c}.", "For {i} take {c}.", "Here {i} has the letter {c}.", "To {i} belongs {c}.")
+_BOUND = ("The letter of {i} is {c}.", "For {i} take {c}.", "Here {i} has the letter {c}.", "Next to {i} stands {c}.")
 """The thing before its letter, as in the list, and with a blank before it, so that it is the same tokens."""
 _ECHOES = (
     "{p} said: {t}. The parrot repeated: {t}.",
@@ -61,8 +61,9 @@ def answers(rng: random.Random, asked: Sequence[Question]) -> tuple[str, str]:
     """Questions and their answers, in a sentence or short."""
     lines: list[str] = []
     brief = rng.random() < 0.4
-    for question in rng.sample(asked, rng.randint(3, 6)):
-        reply = capitalised(question.answer) + "." if brief else statement(question.fact, rng)
+    chosen = {question.fact: question for question in rng.sample(asked, rng.randint(3, 6))}
+    for question in chosen.values():
+        reply = capitalised(question.answer) + "." if brief else statement(question.fact, rng, direct=True)
         lines.append(f"Question: {question.text}\nAnswer: {reply}")
     return "Questions and answers", "\n".join(lines)
 

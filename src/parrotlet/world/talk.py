@@ -25,7 +25,7 @@ SYSTEM_SHARE = 0.1
 
 _OPENINGS = ("", "", "", "[Hello|Hi]! ", "[A question|Please tell me]: ", "I want to know something. ")
 _CLOSINGS = (
-    ("[Thank you|Thanks|Good to know]!", "[You are welcome|Gladly|My pleasure]!"),
+    ("[Thank you|Thanks]!", "[You are welcome|My pleasure|Any time]!"),
     ("[That is all|No more questions]. [Bye|Goodbye]!", "[Goodbye|Bye]! [Have a nice day|See you]."),
 )
 _CLOSINGS_ZH = (("[谢谢|谢谢你]！", "[不客气|不用谢]！"),)
@@ -68,7 +68,7 @@ def _written_out(section: library.Section, world: World, rng: random.Random) -> 
 def _facts(asked: Sequence[Question], rng: random.Random) -> Talk:
     """One to three questions, each answered in a sentence; or as a system prompt wants it."""
     chosen = rng.sample(asked, rng.choice((1, 2, 2, 3)))
-    turns = [(question.text, statement(question.fact, rng)) for question in chosen]
+    turns = [(question.text, statement(question.fact, rng, direct=True)) for question in chosen]
     system = None
     if rng.random() < SYSTEM_SHARE:
         system, turns = _styled(chosen, turns, rng)
@@ -87,12 +87,12 @@ def _styled(
         case 1:
             return "Answer briefly, without a sentence.", [(q.text, capitalised(q.answer)) for q in chosen]
         case _:
-            return "Please answer in Chinese.", [(q.text, statement_zh(q.fact, rng)) for q in chosen]
+            return "Please answer in Chinese.", [(q.text, statement_zh(q.fact, rng, direct=True)) for q in chosen]
 
 
 def _facts_zh(asked: Sequence[Question], rng: random.Random) -> Talk:
     facts = [question.fact for question in rng.sample(asked, rng.choice((1, 2, 2, 3)))]
-    turns = [(question_zh(fact, rng), statement_zh(fact, rng)) for fact in facts]
+    turns = [(question_zh(fact, rng), statement_zh(fact, rng, direct=True)) for fact in facts]
     return conversation([*turns, *_closing(_CLOSINGS_ZH, rng)], source="world/facts-zh")
 
 

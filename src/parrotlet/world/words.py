@@ -19,7 +19,9 @@ _ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sh
 _NUCLEI = "a a a e e e i i i o o o u u ai ea ee oa oo ou"
 _CODAS = "b ck d f g k l ll lt m mp n nd ng nk nt p r rd rk rm rn s sh sk ss st t x"
 _LAST = "er y en le ow ish el in on"
-_RUDE = re.compile(r"ass|cu[mn]|cock|dick|fa[gk]|fu|ni[gk]|pis|rap|shit|slu|tit|twa")
+_RUDE = re.compile(
+    r"ass|coon|cu[mn]|cock|dic?k|fa[gk]|fu|homo|ni[gk]|pis|poo|porn|pric?k|rap|sex|shit|slu|tit|turd|trurd|twa"
+)
 
 
 def word_list(seed: int, made_up: int = 3_500) -> tuple[list[str], list[str]]:
@@ -48,7 +50,9 @@ def _verb(stem: str) -> Iterator[str]:
 
 
 def _noun(stem: str) -> Iterator[str]:
-    yield from (stem, plural(stem))
+    yield stem.rstrip("-")
+    if not stem.endswith("-"):
+        yield plural(stem)
 
 
 def _gradable(stem: str) -> Iterator[str]:
@@ -77,7 +81,7 @@ def _with(stem: str, ending: str) -> str:
             return stem[:-1] + "y"
         if stem.endswith("ll"):
             return stem + "y"
-        if stem.endswith("ic"):
+        if stem.endswith("ic") and stem != "public":
             return stem + "ally"
     return stem + ending
 

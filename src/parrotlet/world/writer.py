@@ -47,7 +47,7 @@ VALIDATION_SHARD = "shard_val.parquet"
 """The shard that is for validation only."""
 ROWS_A_GROUP = 500
 """Rows of a row group, in every file."""
-WORLD_VERSION = 7
+WORLD_VERSION = 8
 """Raise it whenever the same seed and sizes would write another world."""
 
 

@@ -19,7 +19,7 @@ const ZH = {
   "yes: this prediction is in the loss": "是：该预测计入损失", "no: this prediction is not in the loss": "否：该预测不计入损失", "no: it is here whole": "否：完整地在这里",
   "{stage}, row {row}, column {column}": "{stage}，第 {row} 行，第 {column} 列", "{n} of {all} segments": "{all} 段中的 {n} 段",
   "rows × tokens": "行 × 词元", padding: "填充", "segments cut": "被截断的段",
-  "learn the language": "学习语言", "learn to speak: dialogue format, tools": "学会说话：对话格式、工具", "learn to speak well": "说好话",
+  "learn the language": "学习语言", "learn to speak: dialogue format, tools": "学会说话：对话格式、工具", "learn to speak well": "把话说好",
   token: "词元", id: "编号", "written by": "由谁写", "a target": "是目标", predicts: "预测", position: "位置", "stage, row": "阶段、行", segment: "段",
   task: "任务", dataset: "数据集", index: "序号", from: "出处", cut: "截断",
 };
