@@ -8,9 +8,10 @@ folder (NANOCHAT_BASE_DIR) with the same text and a tokenizer of 8,192 tokens. W
 beside (--python). Without --nanochat only Parrotlet is measured.
 
 The first form tells tokens a second of a training step, optimiser included (median over the steps after the third),
-seconds from the start of the process to the end of the first step, and peak memory. The second tells the bits per
-byte of the validation text that so many minutes of wall clock end with, the final validation included: the number of
-steps is set from the first form's figures, and the wall clock that it took is told.
+seconds from the start of the process to the end of the first step, and peak memory, both of the shape of text-en.toml.
+The second tells the bits per byte of the validation text that so many minutes of wall clock end with, the final
+validation included, of text-en-bpb.toml for every seed of --seeds, and of nanochat at the shape of text-en.toml: the
+number of steps is set from a short run before, and the wall clock that it took is told.
 """
 
 import argparse
@@ -22,14 +23,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-RECIPE = Path(__file__).with_name("text-en.toml")
+SAME_SHAPE, BEST = (Path(__file__).with_name(name) for name in ("text-en.toml", "text-en-bpb.toml"))
+"""The shape of both, and what is best for ours."""
 NANOCHAT = ["--depth=4", "--head-dim=64", "--window-pattern=L", "--max-seq-len=512", "--device-batch-size=16"]
 NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu", "--eval-tokens=524288"]
 STEP_TOKENS = 8192
+PROBE_TOKENS = 98_304
+"""Of the run that the number of steps follows from."""
 VALIDATION_SECONDS = 30
 """Rough time of the final validation and of leaving, kept free at the end of a timed run."""
 
@@ -71,9 +76,9 @@ def peak(pid: int) -> float:
         return 0.0
 
 
-def parrotlet(args: argparse.Namespace, folder: Path, steps: int, *changes: str) -> Outcome:
+def parrotlet(args: argparse.Namespace, recipe: Path, folder: Path, steps: int, *changes: str) -> Outcome:
     """A run of its own, with the tokenizer trained before."""
-    tail = ["--recipe", str(RECIPE), "--run", str(folder)]
+    tail = ["--recipe", str(recipe), "--run", str(folder)]
     tail += ["--set", f"data.hub={args.data}", f"base.num_iterations={steps}", *changes]
     command = [sys.executable, "-m", "parrotlet", "train"]
     subprocess.run([*command, "tokenizer", *tail], check=True, capture_output=True)
@@ -104,8 +109,8 @@ def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str) -> 
 
 
 def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
-    ways = {"Parrotlet": lambda at: parrotlet(args, at, args.steps)}
-    ways["Parrotlet, short_conv"] = lambda at: parrotlet(args, at, args.steps, "model.short_conv=true")
+    ways = {"Parrotlet": lambda at: parrotlet(args, SAME_SHAPE, at, args.steps)}
+    ways["Parrotlet, short_conv"] = lambda at: parrotlet(args, SAME_SHAPE, at, args.steps, "model.short_conv=true")
     if args.nanochat:
         ways["nanochat, bfloat16"] = lambda at: nanochat(args, at, args.steps, "bfloat16")
         ways["nanochat, float32"] = lambda at: nanochat(args, at, args.steps, "float32")
@@ -134,19 +139,28 @@ def print_table(found: dict[str, list[Outcome]]) -> None:
     print("medians; ratios: how many times better Parrotlet is")
 
 
-def bits_per_byte(args: argparse.Namespace, folder: Path) -> None:
-    """Ours after the first number of minutes, nanochat's after the second."""
+def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
+    """Ours after the first number of minutes, for every seed; nanochat's after the second."""
     ours, theirs = args.bpb
-    probe = parrotlet(args, folder / "probe", 12, *args.set)
-    step_tokens = next((int(s.split("=")[1]) for s in args.set if s.startswith("base.tokens_per_step")), STEP_TOKENS)
-    steps = int((ours * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / step_tokens)
-    outcome = parrotlet(args, folder / "ours", steps, *args.set)
-    print(f"Parrotlet  {steps} steps of {step_tokens:,} tokens: {outcome.bits_per_byte} bits per byte, {outcome}")
+    step_tokens = tomllib.loads(BEST.read_text())["base"]["tokens_per_step"]
+    probe = parrotlet(args, BEST, folder / "probe", PROBE_TOKENS // step_tokens, *args.set)
+    steps = steps_in(ours, probe, step_tokens)
+    found = {f"Parrotlet, {ours:g} min": []}
+    for seed in args.seeds:
+        outcome = parrotlet(args, BEST, folder / f"seed-{seed}", steps, f"seed={seed}", *args.set)
+        found[f"Parrotlet, {ours:g} min"].append(outcome)
+        print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
     if args.nanochat:
-        probe = nanochat(args, folder / "their-probe", args.steps, "bfloat16")
-        steps = int((theirs * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / STEP_TOKENS)
+        steps = steps_in(theirs, nanochat(args, folder / "their-probe", args.steps, "bfloat16"), STEP_TOKENS)
         outcome = nanochat(args, folder / "theirs", steps, "bfloat16")
-        print(f"nanochat   {steps} steps of {STEP_TOKENS:,} tokens: {outcome.bits_per_byte} bits per byte, {outcome}")
+        found[f"nanochat, {theirs:g} min"] = [outcome]
+        print(f"nanochat, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
+    return found
+
+
+def steps_in(minutes: float, probe: Outcome, step_tokens: int) -> int:
+    """How many steps go into `minutes` of wall clock, the start and the final validation taken off."""
+    return int((minutes * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / step_tokens)
 
 
 def main() -> None:
@@ -159,15 +173,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12, help=f"of {STEP_TOKENS} tokens, a run")
     parser.add_argument("--bpb", nargs=2, type=float, metavar="MINUTES", help="ours, theirs")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of text-en.toml, with --bpb")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42], help="of ours, with --bpb")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of text-en-bpb.toml, with --bpb"
+    )
     parser.add_argument("--json", type=Path, help="write all outcomes here")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if args.bpb:
-            bits_per_byte(args, Path(folder))
-            return
-        found = throughput(args, Path(folder))
-    print_table(found)
+        found = (bits_per_byte if args.bpb else throughput)(args, Path(folder))
+    if not args.bpb:
+        print_table(found)
     if args.json:
         args.json.write_text(json.dumps({name: [asdict(o) for o in outs] for name, outs in found.items()}, indent=1))
 

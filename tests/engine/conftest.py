@@ -9,7 +9,7 @@ from scripted import grown
 CONTEXT = 64
 
 
-@pytest.fixture(scope="session", params=["plain", "short conv"])
+@pytest.fixture(scope="session", params=["plain", "short conv", "bigrams"])
 def model(tokenizer, request):
     config = ModelConfig(
         depth=2,
@@ -18,7 +18,8 @@ def model(tokenizer, request):
         width=64,
         heads=4,
         kv_heads=2,
-        short_conv=request.param == "short conv",
+        short_conv=request.param != "plain",
+        bigrams=500 if request.param == "bigrams" else 0,
     )
     return grown(GPT.build(config, seed=5))
 

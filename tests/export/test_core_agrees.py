@@ -41,7 +41,7 @@ def bundle(tmp_path_factory):
 def test_the_same_decisions_as_transformers(exported, bundle):
     model, folder = exported
     tokenizer = Tokenizer.load(folder)
-    theirs = HuggingFaceModel(folder, trust_code=model.config.short_conv)
+    theirs = HuggingFaceModel(folder, trust_code=not model.config.is_plain)
     for task in read_bundle(bundle)[0]:
         ours = evaluate_core_task(OwnModel(model, tokenizer), task)
         assert ours.decisions == evaluate_core_task(theirs, task).decisions

@@ -13,7 +13,7 @@ transformers = pytest.importorskip("transformers")
 
 def loaded(model, folder):
     """As a user loads it: custom code only where there is short convolutions."""
-    kwargs = {"trust_remote_code": True} if model.config.short_conv else {}
+    kwargs = {} if model.config.is_plain else {"trust_remote_code": True}
     return transformers.AutoModelForCausalLM.from_pretrained(folder, **kwargs).eval()
 
 
@@ -24,9 +24,9 @@ def random_ids(model, rows, length, seed=0):
 def test_plain_models_take_no_custom_code(exported):
     model, folder = exported
     names = {path.name for path in folder.iterdir()}
-    assert ("modeling_parrotlet.py" in names) == model.config.short_conv
+    assert ("modeling_parrotlet.py" in names) != model.config.is_plain
     config = json.loads((folder / "config.json").read_text())
-    assert ("auto_map" in config) == model.config.short_conv
+    assert ("auto_map" in config) != model.config.is_plain
     theirs = loaded(model, folder)
     assert set(theirs.state_dict()) == set(transformers.AutoModelForCausalLM.from_config(theirs.config).state_dict())
 

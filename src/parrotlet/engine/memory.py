@@ -1,4 +1,5 @@
-"""What generation keeps of the tokens that it has fed: keys, values, what convolutions were given; slot = position."""
+"""What generation keeps of the tokens that it has fed: themselves, keys, values, what convolutions were given; slot =
+position."""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ class Memory:
         self.slots = -(-config.sequence_len // BLOCK) * BLOCK + APART
         shape = (config.depth, rows, config.kv_heads, self.slots, config.head_dim)
         self.keys, self.values = (zeros_in_large_pages(math.prod(shape), device, dtype).view(shape) for _ in range(2))
+        shape = (1 if config.bigrams else 0, rows, self.slots)
+        self.tokens = torch.zeros(shape, dtype=torch.long, device=device)
         shape = (1 + config.depth if config.short_conv else 0, rows, self.slots, config.width)
         self.convolved = zeros_in_large_pages(math.prod(shape), device).view(shape)
 
     @property
     def nbytes(self) -> int:
         """What all rows take."""
-        return 2 * self.keys.nbytes + self.convolved.nbytes
+        return 2 * self.keys.nbytes + self.convolved.nbytes + self.tokens.nbytes
 
     @torch.inference_mode()
     def copy(self, source: int, target: int, slots: int) -> None:
@@ -40,6 +43,7 @@ class Memory:
         for memory in (self.keys, self.values):
             memory[:, target, :, :slots] = memory[:, source, :, :slots]
         self.convolved[:, target, :slots] = self.convolved[:, source, :slots]
+        self.tokens[:, target, :slots] = self.tokens[:, source, :slots]
 
     @torch.inference_mode()
     def swap(self, a: int, b: int, slots: int) -> None:
@@ -49,6 +53,7 @@ class Memory:
             memory[:, a, :, :slots] = memory[:, b, :, :slots]
             memory[:, b, :, :slots] = kept
         self.convolved[:, [a, b], :slots] = self.convolved[:, [b, a], :slots]
+        self.tokens[:, [a, b], :slots] = self.tokens[:, [b, a], :slots]
 
 
 def zeros_in_large_pages(count: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:

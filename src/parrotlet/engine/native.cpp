@@ -18,13 +18,17 @@ struct Layer {
 };
 
 struct Pass {
-    int64_t depth, width, heads, kv_heads, head_dim, hidden, vocab, rows, slots, threads;
+    int64_t depth, width, heads, kv_heads, head_dim, hidden, vocab;
+    int64_t bigrams, bigram_factors[2];  // rows of the embedding of bigrams, 0: none; the factors of their hash
+    int64_t rows, slots, threads;
     float eps;
     const Layer* layers;
     const void* head;
-    const float *embedding, *shares, *cos, *sin;  // shares: (1 + depth, REACH, C), null without; cos, sin: (slots, D / 2)
+    const float *embedding, *bigram;
+    const float *shares, *cos, *sin;  // shares: (1 + depth, REACH, C), null without; cos, sin: (slots, D / 2)
     void *keys, *values;                          // (depth, rows, K, slots, D), in the dtype of the weights
     float* convolved;                             // (1 + depth, rows, slots, C): what short convolutions were given
+    int64_t* fed;                                 // (rows, slots): tokens
     int64_t first_row, B, T;
     const int64_t *tokens, *positions;  // (B, T) each
     float* scores;                      // (B, vocab in whole groups), after the last position of each row; null: none
@@ -57,8 +61,12 @@ template <class Type> class Forward {
     void work(int64_t me) {
         int phase = 0;
         std::vector<float> weights(p.slots + LANES);
+        if (p.bigrams) {
+            each(me, N, [&](int64_t n) { fed(n) = p.tokens[n]; });
+            wait(++phase);
+        }
         if (p.shares) {
-            each(me, N, [&](int64_t n) { memcpy(given(0, n, 0), embedding(n), C * sizeof(float)); });
+            each(me, N, [&](int64_t n) { embedding(n, given(0, n, 0)); });
             wait(++phase);
         }
         each(me, N, [&](int64_t n) { embed(n); });
@@ -139,12 +147,22 @@ template <class Type> class Forward {
                               [&](int64_t n, Lanes a, Lanes b) { store(n, g * GROUP, a, b); });
     }
 
-    const float* embedding(int64_t n) const { return p.embedding + p.tokens[n] * C; }
+    // Where token n is kept among those that were fed.
+    int64_t& fed(int64_t n) const { return p.fed[(p.first_row + n / p.T) * p.slots + p.positions[n]]; }
+
+    void embedding(int64_t n, float* to) const {
+        memcpy(to, p.embedding + p.tokens[n] * C, C * sizeof(float));
+        if (!p.bigrams || !p.positions[n]) return;
+        int64_t before = (&fed(n))[-1];
+        const float* bigram =
+            p.bigram + (before * p.bigram_factors[0] + p.tokens[n] * p.bigram_factors[1]) % p.bigrams * C;
+        for (int64_t c = 0; c < C; ++c) to[c] += bigram[c];
+    }
 
     void embed(int64_t n) {
         float* to = &x[n * whole(C)];
         if (p.shares) convolve(0, n, to);
-        else memcpy(to, embedding(n), C * sizeof(float));
+        else embedding(n, to);
         float scale = inverse_rms(to, C);
         for (int64_t c = 0; c < C; ++c) to[c] *= scale;
     }

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..cpp import library
 from ..model import GPT
-from ..model.gpt import Block
+from ..model.gpt import BIGRAM_FACTORS, Block
 from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 
 SOURCE = Path(__file__).with_name("native.cpp")
@@ -33,6 +33,8 @@ class NativeForward:
         self._run = library.forward_bfloat16 if model.dtype == torch.bfloat16 else library.forward_float32
         cos, sin = rotations(c, memory.slots, memory.keys.device)
         kept: dict[str, Tensor] = {"cos": cos, "sin": sin, "embedding": model.embedding.weight.detach().clone()}
+        if model.bigram is not None:
+            kept["bigram"] = model.bigram.weight.detach().clone()
         if c.short_conv:
             kept["shares"] = conv_shares(model)
         *layers, kept["head"] = packed([*_matrices(model), [model.head.weight]], model.dtype)
@@ -47,6 +49,8 @@ class NativeForward:
             head_dim=c.head_dim,
             hidden=c.mlp_width,
             vocab=c.vocab_size,
+            bigrams=c.bigrams,
+            bigram_factors=BIGRAM_FACTORS,
             rows=memory.rows,
             slots=memory.slots,
             eps=c.norm_eps,
@@ -54,6 +58,7 @@ class NativeForward:
             keys=memory.keys.data_ptr(),
             values=memory.values.data_ptr(),
             convolved=memory.convolved.data_ptr(),
+            fed=memory.tokens.data_ptr(),
             **{name: tensor.data_ptr() for name, tensor in kept.items()},
         )
 
@@ -74,11 +79,13 @@ class _Pass(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("depth", "width", "heads", "kv_heads", "head_dim", "hidden", "vocab")),
+        ("bigrams", ctypes.c_int64),
+        ("bigram_factors", ctypes.c_int64 * 2),
         *((name, ctypes.c_int64) for name in ("rows", "slots", "threads")),
         ("eps", ctypes.c_float),
         ("layers", ctypes.POINTER(ctypes.c_void_p)),
-        *((name, ctypes.c_void_p) for name in ("head", "embedding", "shares", "cos", "sin")),
-        *((name, ctypes.c_void_p) for name in ("keys", "values", "convolved")),
+        *((name, ctypes.c_void_p) for name in ("head", "embedding", "bigram", "shares", "cos", "sin")),
+        *((name, ctypes.c_void_p) for name in ("keys", "values", "convolved", "fed")),
         *((name, ctypes.c_int64) for name in ("first_row", "B", "T")),
         *((name, ctypes.c_void_p) for name in ("tokens", "positions", "scores")),
     ]

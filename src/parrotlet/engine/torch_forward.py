@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import GPT
-from ..model.gpt import CONV_REACH, Block, norm
+from ..model.gpt import CONV_REACH, Block, bigram_rows, norm
 from .memory import BLOCK, Memory, conv_shares, rotations
 
 Linear = Callable[[Tensor], Tensor]
@@ -33,6 +33,7 @@ class TorchForward:
     def __init__(self, model: GPT, memory: Memory) -> None:
         self._config, self._memory, self._dtype = model.config, memory, model.dtype
         self._embedding = model.embedding.weight.detach().clone()
+        self._bigram = None if model.bigram is None else model.bigram.weight.detach().clone()
         self._shares = conv_shares(model) if model.config.short_conv else None
         self._layers = [_Layer(block, model.dtype) for block in model.blocks if isinstance(block, Block)]
         self._head = packed([model.head.weight], model.dtype)
@@ -43,7 +44,7 @@ class TorchForward:
     def __call__(self, tokens_BT: Tensor, positions_BT: Tensor, first_row: int, *, score: bool) -> Tensor | None:
         """Scores (B, V) of what follows the last token of each row, where they are asked for."""
         step = self._pass(positions_BT, first_row)
-        embedded_NC = self._convolve(0, self._embedding[tokens_BT.flatten()], step)
+        embedded_NC = self._convolve(0, self._embed(tokens_BT.flatten(), step), step)
         x_NC = norm(embedded_NC.to(self._dtype), step.eps)
         for number, layer in enumerate(self._layers):
             layer.attend(x_NC, step, self._memory.keys[number], self._memory.values[number])
@@ -52,6 +53,13 @@ class TorchForward:
             return None
         last_BC = x_NC.view(*positions_BT.shape, -1)[:, -1]
         return self._head(norm(last_BC, step.eps)).float()
+
+    def _embed(self, tokens_N: Tensor, step: _Pass) -> Tensor:
+        if self._bigram is None:
+            return self._embedding[tokens_N]
+        fed = self._memory.tokens.view(-1).index_copy_(0, step.place, tokens_N)
+        rows_N = bigram_rows(fed[step.places_before[:, 0]], tokens_N, len(self._bigram))
+        return self._embedding[tokens_N] + self._bigram[rows_N].masked_fill(~step.there_before[:, :1], 0)
 
     def _convolve(self, number: int, x_NC: Tensor, step: _Pass) -> Tensor:
         """The short convolution of the embedding (number 0) or of a layer, if there are any."""

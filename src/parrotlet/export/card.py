@@ -23,9 +23,9 @@ tags:
 A language model of {parameters:,} parameters, trained with Parrotlet {version} (recipe `{recipe}`, stage {stage},
 step {step:,} of {steps:,}): {phrase}.
 
-| depth | width | heads | key/value heads | positions | vocabulary | short conv |
-|---|---|---|---|---|---|---|
-| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} |
+| depth | width | heads | key/value heads | positions | vocabulary | short conv | bigrams |
+|---|---|---|---|---|---|---|---|
+| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} | {bigrams:,} |
 """
 
 _USE = """
@@ -68,10 +68,10 @@ def model_card(run: Run, stage: StageName, state: dict[str, Any], config: ModelC
         conv="yes" if config.short_conv else "no",
         **{
             name: getattr(config, name)
-            for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size")
+            for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size", "bigrams")
         },
     )
-    use = _USE.format(trust=", trust_remote_code=True" if config.short_conv else "")
+    use = _USE.format(trust="" if config.is_plain else ", trust_remote_code=True")
     chats = STAGES[stage].reads == "conversations"
     return header + use + (_CHAT if chats else _TEXT) + _training(run, stage, state) + _results(run, stage, state)
 

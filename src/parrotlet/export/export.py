@@ -57,7 +57,7 @@ def _write_files(run: Run, stage: StageName, step: int | None, folder: Path) -> 
     }
     if chats:
         texts["chat_template.jinja"] = chat_template()
-    if config.short_conv:
+    if not config.is_plain:
         texts[MODELING_FILE] = (resources.files("parrotlet.export") / MODELING_FILE).read_text("utf-8")
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8")

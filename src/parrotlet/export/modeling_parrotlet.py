@@ -1,5 +1,5 @@
-"""NanoChat with short convolutions: each token gets learned shares of the three before it, after the embedding and
-before every MLP.
+"""NanoChat with short convolutions (each token gets learned shares of the three before it, after the embedding and
+before every MLP) and a second embedding, of a token together with the one before it; either can be left out.
 
 This file travels with exported models; `transformers` loads it with `trust_remote_code=True`. It is Parrotlet's
 only custom code there: everything else is `transformers`' own NanoChat.
@@ -25,12 +25,44 @@ from transformers.models.nanochat.modeling_nanochat import (
 
 REACH = 3
 """How many tokens back a short convolution looks."""
+BIGRAM_FACTORS = (1_000_003, 7_919)
+"""Of the token before and of the token, in the hash of a bigram."""
 
 
 class ParrotletConfig(NanoChatConfig):
-    """NanoChat's, under another name."""
+    """NanoChat's, with what is added to it."""
 
     model_type = "parrotlet"
+
+    short_conv: bool = True
+    bigrams: int = 0
+    """Rows of the second embedding; 0: none."""
+
+
+def _remember(x: Tensor, cache: Any, place: int) -> Tensor:
+    """All of `x` (B, S, C) so far, in layer `place` of a cache: as keys without values, so that it can be cut and
+    reordered."""
+    if cache is None:
+        return x
+    while len(cache.layers) <= place:
+        cache.layers.append(DynamicLayer())
+    seen, _ = cache.layers[place].update(x[:, None], x[:, None, :, :0])
+    return seen[:, 0]
+
+
+class BigramEmbedding(nn.Embedding):
+    """A vector for each token together with the one before it. The tokens so far lie in layer `place` of a cache."""
+
+    def __init__(self, rows: int, width: int, place: int) -> None:
+        super().__init__(rows, width)
+        self.place = place
+
+    def forward(self, ids: Tensor, there: Tensor, cache: Any = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """(B, T, C); 0 where `there` (B or 1, T, REACH) says that no token stands before."""
+        seen = _remember(ids[:, :, None].float(), cache, self.place)[:, :, 0].long()
+        before = nn.functional.pad(seen, (1, -1))[:, seen.shape[1] - ids.shape[1] :]
+        rows = (before * BIGRAM_FACTORS[0] + ids * BIGRAM_FACTORS[1]) % self.num_embeddings
+        return super().forward(rows).where(there[:, :, :1], 0)
 
 
 class ShortConv(nn.Module):
@@ -43,7 +75,7 @@ class ShortConv(nn.Module):
 
     def forward(self, x: Tensor, there: Tensor, cache: Any = None) -> Tensor:
         """`x` (B, T, C) with the shares of what stands before, where `there` (B or 1, T, REACH) says that it does."""
-        seen = x if cache is None else self._remember(x, cache)
+        seen = _remember(x, cache, self.place)
         first = seen.shape[1] - x.shape[1]
         padded = nn.functional.pad(seen, (0, 0, REACH, 0))
         for back in range(1, REACH + 1):
@@ -52,24 +84,17 @@ class ShortConv(nn.Module):
             x = x + self.weight[back - 1] * before
         return x
 
-    def _remember(self, x: Tensor, cache: Any) -> Tensor:
-        """Everything given so far, (B, S, C). As keys without values, so that a cache can be cut and reordered."""
-        while len(cache.layers) <= self.place:
-            cache.layers.append(DynamicLayer())
-        seen, _ = cache.layers[self.place].update(x[:, None], x[:, None, :, :0])
-        return seen[:, 0]
-
 
 class ParrotletMLP(NanoChatMLP):
-    """NanoChat's, after a short convolution."""
+    """NanoChat's, after a short convolution, if the configuration asks for it."""
 
     def __init__(self, config: ParrotletConfig, place: int) -> None:
         super().__init__(config)
-        self.conv = ShortConv(config.hidden_size, place)
+        self.conv = ShortConv(config.hidden_size, place) if config.short_conv else None
 
     def forward(self, hidden_states: Tensor, there: Tensor, cache: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """(B, T, C) → (B, T, C)."""
-        return super().forward(self.conv(hidden_states, there, cache))
+        return super().forward(hidden_states if self.conv is None else self.conv(hidden_states, there, cache))
 
 
 class ParrotletLayer(NanoChatDecoderLayer):
@@ -77,7 +102,7 @@ class ParrotletLayer(NanoChatDecoderLayer):
 
     def __init__(self, config: ParrotletConfig, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
-        self.mlp = ParrotletMLP(config, place=config.num_hidden_layers + 1 + layer_idx)
+        self.mlp = ParrotletMLP(config, place=_first_place(config) + 1 + layer_idx)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, hidden_states: Tensor, *, there: Tensor, past_key_values: Any = None, **kwargs: Any
@@ -90,13 +115,15 @@ class ParrotletLayer(NanoChatDecoderLayer):
 
 
 class ParrotletModel(NanoChatModel):
-    """Embeds, convolves, and goes through its layers as NanoChat does."""
+    """Embeds, adds what is learned of bigrams, convolves, and goes through its layers as NanoChat does."""
 
     config_class = ParrotletConfig
 
     def __init__(self, config: ParrotletConfig) -> None:
         super().__init__(config)
-        self.embedding_conv = ShortConv(config.hidden_size, place=config.num_hidden_layers)
+        width, before = config.hidden_size, config.num_hidden_layers
+        self.bigram = BigramEmbedding(config.bigrams, width, place=before) if config.bigrams else None
+        self.embedding_conv = ShortConv(width, place=_first_place(config)) if config.short_conv else None
         self.layers = nn.ModuleList(ParrotletLayer(config, i) for i in range(config.num_hidden_layers))
         self.post_init()
 
@@ -115,11 +142,17 @@ class ParrotletModel(NanoChatModel):
         if past_key_values is None and (self.config.use_cache if use_cache is None else use_cache):
             past_key_values = DynamicCache(config=self.config)
         there = _there_before(x, attention_mask, position_ids, past_key_values)
+        if self.bigram is not None:
+            if input_ids is None:
+                raise ValueError("this model needs input_ids: its embedding of bigrams follows from them")
+            x = x + self.bigram(input_ids, there, past_key_values)
+        if self.embedding_conv is not None:
+            x = self.embedding_conv(x, there, past_key_values)
         return super().forward(
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
-            inputs_embeds=self.embedding_conv(x, there, past_key_values),
+            inputs_embeds=x,
             use_cache=use_cache,
             there=there,
             **kwargs,
@@ -135,6 +168,11 @@ class ParrotletForCausalLM(NanoChatForCausalLM):
         super().__init__(config)
         self.model = ParrotletModel(config)
         self.post_init()
+
+
+def _first_place(config: ParrotletConfig) -> int:
+    """The layer of a cache that the first short convolution keeps."""
+    return config.num_hidden_layers + bool(config.bigrams)
 
 
 def _there_before(x: Tensor, attention_mask: Any, position_ids: Tensor | None, cache: Any) -> Tensor:

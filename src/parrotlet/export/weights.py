@@ -1,7 +1,7 @@
 """Weights and configuration, in the names of `transformers`.
 
-A plain model is what `transformers` calls NanoChat and loads without custom code. One with short convolutions takes
-`modeling_parrotlet.py` along, which adds just that.
+A plain model is what `transformers` calls NanoChat and loads without custom code. One with short convolutions or an
+embedding of bigrams takes `modeling_parrotlet.py` along, which adds just that.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ NAMES = {
     "mlp.down": "mlp.fc2",
     "mlp.conv": "mlp.conv",
     "embedding_conv": "model.embedding_conv",
+    "bigram": "model.bigram",
 }
 MODELING_FILE = "modeling_parrotlet.py"
 
@@ -68,7 +69,9 @@ def their_config(config: ModelConfig, *, bos: int, eos: int) -> dict[str, Any]:
         "eos_token_id": eos,
         "pad_token_id": None,
     }
-    return values | _CUSTOM if config.short_conv else values
+    if config.is_plain:
+        return values
+    return values | _CUSTOM | {"short_conv": config.short_conv, "bigrams": config.bigrams}
 
 
 SHAPE = {
@@ -87,7 +90,7 @@ IRRELEVANT = {"architectures", "dtype", "auto_map", "bos_token_id", "eos_token_i
 
 def our_config(theirs: Mapping[str, Any], where: str) -> ModelConfig:
     """The other way round. Raises `UserError` for a model that is computed in another way than ours."""
-    kinds = {"nanochat": False, "parrotlet": True}
+    kinds = ("nanochat", "parrotlet")
     kind = theirs.get("model_type")
     if kind not in kinds:
         raise UserError(f"{where}: model_type is {kind!r}; Parrotlet imports {' and '.join(kinds)}")
@@ -97,7 +100,9 @@ def our_config(theirs: Mapping[str, Any], where: str) -> ModelConfig:
     try:
         values = {ours: theirs[name] for ours, name in SHAPE.items()}
         values["rope_theta"] = float(theirs["rope_parameters"]["rope_theta"])
-        config = ModelConfig.from_dict(values | {"short_conv": kinds[kind]})
+        if kind == "parrotlet":
+            values |= {"short_conv": theirs.get("short_conv", True), "bigrams": theirs.get("bigrams", 0)}
+        config = ModelConfig.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}; Parrotlet needs what `parrotlet export` writes") from None
     for name, value in their_config(config, bos=0, eos=0).items():

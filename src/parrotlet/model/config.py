@@ -42,10 +42,14 @@ class ModelConfig:
     short_conv: bool = False
     """Add to each token learned shares, one a channel, of the three before it: after the embedding and before every
     MLP."""
+    bigrams: int = 0
+    """Rows of a second embedding, looked up by a hash of a token and the one before it. 0: none."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "bigrams" and value == 0:
+                continue
             if not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UserError(f"model.{field.name} is {value}; it must be a number above 0")
         if self.softcap > MAX_SOFTCAP:
@@ -57,6 +61,11 @@ class ModelConfig:
             )
         if self.heads % self.kv_heads:
             raise UserError(f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what `transformers` calls NanoChat, with nothing added."""
+        return not (self.short_conv or self.bigrams)
 
     @property
     def head_dim(self) -> int:
@@ -100,7 +109,7 @@ class ModelConfig:
     def num_parameters(self) -> int:
         """Parameters, embedding and head included."""
         convolutions = 3 * self.width * (1 + self.depth) if self.short_conv else 0
-        return self.vocab_size * self.width + convolutions + self._multiplying_parameters
+        return (self.vocab_size + self.bigrams) * self.width + convolutions + self._multiplying_parameters
 
     @property
     def flops_per_token(self) -> int:

@@ -4,11 +4,13 @@
 
 token embedding → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head → soft cap.
 Rotary positions, then normed queries and keys; no biases; norms without parameters; untied embedding and head.
+With `bigrams`, a second embedding, of a token together with the one before it, is added to the first.
 With `short_conv`, a short convolution follows the embedding, and the norm before every MLP.
 
 Parameters, all float32, used in the compute dtype:
 
     embedding.weight                                       (V, C)
+    bigram.weight                                          (configuration's bigrams, C), if it asks for them
     embedding_conv.weight, blocks.I.mlp.conv.weight        (3, C) each, if the configuration asks for them
     blocks.I.attention.q.weight, .out.weight               (C, C)
     blocks.I.attention.k.weight, .v.weight                 (K·D, C)
@@ -29,6 +31,8 @@ from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 HEAD_STD = 0.001
 """Small, so that a new model is unsure of every token; not zero, so that its guesses differ."""
 
+BIGRAM_FACTORS = (1_000_003, 7_919)
+"""Primes: of the token before and of the token, in the hash of a bigram."""
 CONV_REACH = 3
 """How many tokens back a short convolution looks."""
 CONV_SHARES = {"embedding_conv.weight": (0.5, 0.0, 0.0), "mlp.conv.weight": (0.1, 0.1, 0.1)}
@@ -48,6 +52,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.bigram = BigramEmbedding(config.bigrams, config.width) if config.bigrams else None
         self.embedding_conv = ShortConv(config.width) if config.short_conv else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
@@ -74,7 +79,7 @@ class GPT(nn.Module):
 
         Embedding: N(0, 1). Matrices: normal, std = min(1, √(fan_out / fan_in)) / √fan_in (Yang et al. 2023,
         "A spectral condition for feature learning"). What writes to the residual stream: 0, so that every
-        block begins as the identity. Head: see `HEAD_STD`. Short convolutions: `CONV_SHARES`.
+        block begins as the identity; bigrams: 0. Head: see `HEAD_STD`. Short convolutions: `CONV_SHARES`.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
@@ -104,6 +109,8 @@ class GPT(nn.Module):
         rope = self._rope(positions_BT)
         mask = attention_mask(segments_BT, inputs_BT.device, self.dtype)
         x_BTC = self.embedding(inputs_BT)
+        if self.bigram is not None:
+            x_BTC = x_BTC + self.bigram(inputs_BT, positions_BT, before_BTR)
         if self.embedding_conv is not None:
             x_BTC = self.embedding_conv(x_BTC, positions_BT, before_BTR)
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
@@ -151,6 +158,26 @@ class GPT(nn.Module):
         frequencies = self.config.rope_theta ** (half * (-2 / self.config.head_dim))
         angles = positions_BT[:, :, None, None] * frequencies
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+
+
+class BigramEmbedding(nn.Embedding):
+    """A learned vector for each token together with the one before it; pairs whose hash is the same share one.
+
+    What follows two tokens is most of what a model learns at first; here it need not be put together from two
+    embeddings. (Cf. Huang et al. 2025, "Over-Tokenized Transformer".)
+    """
+
+    def forward(self, inputs_BT: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
+        """(B, T, C); 0 for what has position 0, before which nothing stands. `before_BTR`: see `GPT.forward`."""
+        columns_BT = None if before_BTR is None else before_BTR[:, :, 0]
+        before_BT = F.pad(inputs_BT, (1, -1)) if columns_BT is None else inputs_BT.take_along_dim(columns_BT, 1)
+        rows_BT = bigram_rows(before_BT, inputs_BT, self.num_embeddings)
+        return super().forward(rows_BT).where((positions_BT >= 1)[:, :, None], 0)
+
+
+def bigram_rows(before: Tensor, tokens: Tensor, rows: int) -> Tensor:
+    """The hash of each token and the one before it: a row of the embedding of bigrams. Ids as int64."""
+    return (before * BIGRAM_FACTORS[0] + tokens * BIGRAM_FACTORS[1]) % rows
 
 
 class ShortConv(nn.Module):
@@ -266,6 +293,6 @@ def _initial_std(name: str, shape: torch.Size) -> float:
         return 1.0
     if name == "head.weight":
         return HEAD_STD
-    if name.endswith(("attention.out.weight", "mlp.down.weight")):
+    if name.endswith(("attention.out.weight", "mlp.down.weight", "bigram.weight")):
         return 0.0
     return min(1.0, (fan_out / fan_in) ** 0.5) / fan_in**0.5

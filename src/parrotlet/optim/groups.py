@@ -30,6 +30,8 @@ class OptimSettings:
     """Muon: the matrices of the blocks."""
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
+    bigram_lr: float = 0.05
+    """AdamW: the embedding of bigrams, if the model has one; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
     conv_lr: float = 0.01
@@ -57,12 +59,13 @@ class OptimSettings:
 
 
 class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, as one."""
+    """Muon for the matrices of the blocks, AdamW for embeddings, head and short convolutions, as one."""
 
     def __init__(self, model: GPT, settings: OptimSettings) -> None:
         self.settings = settings
         self._parameters = dict(model.named_parameters())
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
+        bigrams = [p for name, p in self._parameters.items() if name == "bigram.weight"]
         convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
         matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
         muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
@@ -71,6 +74,7 @@ class Optimizers:
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},
                 {"params": [model.head.weight], "lr": settings.head_lr * adjusted},
+                *([{"params": bigrams, "lr": settings.bigram_lr * adjusted}] if bigrams else []),
                 *([{"params": convolutions, "lr": settings.conv_lr}] if convolutions else []),
             ],
             betas=settings.betas,
