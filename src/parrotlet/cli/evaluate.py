@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -14,8 +15,8 @@ from ..evals import centred
 from ..evals.language_model import HuggingFaceModel, OwnModel
 from ..evals.pass_at_k import sample_task
 from ..stages import StageName
-from ..tasks import TaskSpec
-from ..train import ProgressLine, Run, Sources, load_model, score_stage
+from ..tasks import TAKES, TRAINED_ON_ONLY, TaskSpec
+from ..train import ProgressLine, Run, askable, load_model, score_stage
 from ..train.checkpoint import write_json
 from .core_report import measure_core
 from .lm_eval_report import measure_lm_eval
@@ -42,7 +43,8 @@ def evaluate(
     Args:
         run: Folder of the run. Default: the newest.
         stage: Which stage. Default: every one that is trained.
-        tasks: Names of tasks among the recipe's, separated by commas. Default: all of them. With --core: of CORE's.
+        tasks: Names, separated by commas: of the recipe's tasks, or of any other (humaneval), asked with its test split.
+            Default: all of the recipe's. With --core: of CORE's.
         limit: Problems of each task, at most. Default: the recipe's; with --core: all.
         core: Folder of CORE's evaluation bundle (core.yaml, eval_data/, …), or `published`, to download it.
         hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
@@ -70,7 +72,7 @@ def evaluate(
             elif samples is not None:
                 _pass_at_k(opened, name, names, limit, samples, Sampling(temperature=temperature))
             else:
-                score_stage(opened, name, _recipe_tasks(opened, names), limit)
+                score_stage(opened, name, _specs(opened, names), limit)
     if core is None and lm_eval is None and samples is None and ranks.is_first():
         _print_results(opened.read_results())
 
@@ -90,12 +92,11 @@ def _core(run: Run, stage: StageName, bundle: Path, names: list[str] | None, lim
 def _pass_at_k(
     run: Run, stage: StageName, names: list[str] | None, limit: int | None, samples: int, sampling: Sampling
 ) -> None:
-    model, tokenizer, sources, settings = load_model(run, stage), run.tokenizer(), Sources(run.recipe), run.recipe.eval
+    specs, settings = _specs(run, names), run.recipe.eval
+    tasks = [run.sources.task(spec) for spec in specs or askable(settings.tasks)]
+    model, tokenizer = load_model(run, stage), run.tokenizer()
     sampling = replace(sampling, max_tokens=settings.max_tokens)
-    for spec in _recipe_tasks(run, names):
-        task = sources.task(spec)
-        if names is None and task.kind != "generative":
-            continue
+    for task in tasks if specs else [task for task in tasks if task.kind == "generative"]:
         line = ProgressLine(stage, 1)
         measured = sample_task(
             model, tokenizer, task, samples=samples, sampling=sampling, limit=limit or settings.limit, on_progress=line
@@ -114,8 +115,15 @@ def _print_results(results: dict[str, Any]) -> None:
             print(f"ChatCORE of {name}: {value:.3f} (mean over {len(tasks)} tasks; 0 is guessing, 1 all right)")
 
 
-def _recipe_tasks(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...]:
-    known = {spec.name or spec.task: spec for spec in run.recipe.eval.tasks}
-    if unknown := [name for name in names or () if name not in known]:
-        raise UserError(f"--tasks {', '.join(unknown)}: the recipe's tasks are {', '.join(known)}")
-    return tuple(known.values()) if names is None else tuple(known[name] for name in names)
+def _specs(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...] | None:
+    """The tasks of these names: the recipe's, or any other with its test split."""
+    if names is None:
+        return None
+    own = {spec.name or spec.task: spec for spec in run.recipe.eval.tasks}
+    known = list(dict.fromkeys([*own, *(name for name in TAKES if name not in TRAINED_ON_ONLY)]))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UserError(f"--tasks: nothing to ask is called {name!r}{hint}; there are {', '.join(known)}")
+    return tuple(own[name] if name in own else TaskSpec(task=name, split="test") for name in names)

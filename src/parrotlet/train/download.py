@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Iterable
+
+from .. import ranks
 from ..data import Documents
 from ..errors import UserError
 from ..progress import ProgressLine
 from ..recipe import Recipe
 from ..stages import STAGES
+from ..tasks import Task, TaskSpec
+from ..tools import check_allowed
 from .setup import horizon
 from .sources import Sources
 
@@ -34,9 +41,32 @@ def check_data(sources: Sources) -> None:
     for stage in (recipe.stage(name) for name in STAGES):
         for spec in (*stage.train, *stage.validation, *stage.tasks):
             sources.task(spec)
-    for spec in recipe.eval.tasks:
-        if sources.task(spec).kind is None:
-            raise UserError(f"[eval] tasks: {spec.name or spec.task} has no judge; it can only be trained on")
+    for spec in askable(recipe.eval.tasks):
+        judged_task(sources, spec)
+
+
+def judged_task(sources: Sources, spec: TaskSpec) -> Task:
+    """A task to be asked; raises `UserError` if it can't judge an answer."""
+    task = sources.task(spec)
+    if task.kind is None:
+        raise UserError(f"[eval] tasks: {task.name} has no judge; it can only be trained on")
+    return task
+
+
+def askable(specs: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:
+    """Without HumanEval where a model's programs may not be run; that is said, once."""
+    return tuple(spec for spec in specs if spec.task != "humaneval" or _programs_may_run())
+
+
+@functools.cache
+def _programs_may_run() -> bool:
+    try:
+        check_allowed()
+    except UserError as error:
+        if ranks.first_to("leave humaneval out"):
+            print(f"humaneval is left out: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _download_texts(documents: Documents, needed: float) -> None:

@@ -16,7 +16,7 @@ from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Core, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
-from .download import check_data
+from .download import askable, check_data, judged_task
 from .loop import Callback, train
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
@@ -83,8 +83,13 @@ def _finished(run: Run, stage: StageName) -> bool:
 def scored(run: Run, stage: StageName) -> bool:
     """Whether the results hold scores of the stage's last checkpoint on all of the recipe's tasks."""
     entry = ranks.gather(run.read_results())[0]["stages"].get(stage, {})
-    asked = {spec.name or spec.task for spec in run.recipe.eval.tasks}
+    asked = {spec.name or spec.task for spec in _askable(run)}
     return entry.get("checkpoint") == run.identity(stage) and asked <= entry["tasks"].keys()
+
+
+def _askable(run: Run) -> tuple[TaskSpec, ...]:
+    """The recipe's evaluation tasks that every rank's machine can ask."""
+    return min(ranks.gather(askable(run.recipe.eval.tasks)), key=len)
 
 
 def score_stage(
@@ -94,11 +99,10 @@ def score_stage(
     entry."""
     began = time.monotonic()
     settings = run.recipe.eval
-    settings = replace(settings, tasks=tuple(specs or settings.tasks), limit=limit or settings.limit)
+    settings = replace(settings, tasks=tuple(specs or _askable(run)), limit=limit or settings.limit)
     model, tokenizer, sources = load_model(run, stage), run.tokenizer(), run.sources
     results: dict[str, TaskResult] = {}
-    for spec in settings.tasks:
-        task = sources.task(spec)
+    for task in [judged_task(sources, spec) for spec in settings.tasks]:
         line = ProgressLine(stage, len(task))
         results[task.name] = evaluate_task(
             model,
