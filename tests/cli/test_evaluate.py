@@ -1,6 +1,5 @@
 """`parrotlet eval`, on stages that were not trained."""
 
-import json
 import sys
 
 import pyarrow as pa

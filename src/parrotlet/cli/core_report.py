@@ -13,12 +13,9 @@ from rich.table import Table
 from .. import ranks
 from ..errors import UserError
 from ..evals.core import CoreResult, core, evaluate_core_task
-from ..evals.core_bundle import CoreTask, published_bundle, published_results, read_bundle
+from ..evals.core_bundle import CoreTask, bundle_folder, published_results, read_bundle
 from ..evals.language_model import LanguageModel
 from ..train import ProgressLine
-
-PUBLISHED = Path("published")
-"""In place of a folder: the bundle as published, downloaded."""
 
 
 def measure_core(model: LanguageModel, bundle: Path, names: Sequence[str] | None, limit: int | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def evaluate(
     Args:
         run: Folder of the run. Default: the newest.
         stage: Which stage. Default: every one that is trained.
-        tasks: Names, separated by commas: of the recipe's tasks, or of any other (humaneval), asked with its test split.
+        tasks: Names, separated by commas, of the recipe's tasks or of any other (humaneval), whose test split is asked.
             Default: all of the recipe's. With --core: of CORE's.
         limit: Problems of each task, at most. Default: the recipe's; with --core: all.
         core: Folder of CORE's evaluation bundle (core.yaml, eval_data/, …), or `published`, to download it.

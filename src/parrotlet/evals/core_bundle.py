@@ -21,6 +21,9 @@ from ..errors import UserError
 from ..files import cache_folder, written_aside
 from ..hub.pinned import CORE_BUNDLE, fetch_pinned
 
+PUBLISHED = "published"
+"""In place of a folder: the bundle as published."""
+
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
 
 FIELDS: dict[Kind, dict[str, type]] = {
@@ -78,8 +81,14 @@ def read_bundle(folder: Path) -> tuple[list[CoreTask], list[CoreTask]]:
     return there, [task for task in tasks if task not in there]
 
 
+def bundle_folder(where: str) -> Path:
+    """The folder that `where` names. The published bundle is downloaded and unpacked into the cache folder the first
+    time; raises `UserError` if it can't be had."""
+    return published_bundle() if where == PUBLISHED else Path(where)
+
+
 def published_bundle() -> Path:
-    """The folder of the published bundle, downloaded and unpacked into the cache folder the first time."""
+    """See `bundle_folder`."""
     folder = cache_folder() / f"core-{CORE_BUNDLE.sha256[:16]}"
     if not folder.exists():
         archive = fetch_pinned(CORE_BUNDLE)
