@@ -72,7 +72,7 @@ def test_without_core_a_download_fails_and_a_training_goes_on(with_core, capsys)
     check_data(Sources(recipe))
     told = capsys.readouterr().err
     assert "core       is not measured: eval_bundle.zip is not in the cache, and HF_HUB_OFFLINE is set" in told
-    with pytest.raises(UserError, match="eval_bundle.zip is not in the cache"):
+    with pytest.raises(UserError, match=r"eval_bundle\.zip is not in the cache"):
         download_recipe(Sources(recipe))
 
 
