@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from parrotlet.chat import Conversation, Message
 from parrotlet.cli import main
 from parrotlet.engine import Sampling
 from parrotlet.errors import UserError
@@ -18,6 +19,7 @@ from parrotlet.evals.language_model import OwnModel
 from parrotlet.evals.pass_at_k import sample_task
 from parrotlet.recipe import Recipe
 from parrotlet.tasks import humaneval
+from parrotlet.tasks.identity import Identity
 from parrotlet.tools import Outcome
 from parrotlet.train import Run, download, load_model
 from parrotlet.train.pipeline import scored
@@ -194,6 +196,16 @@ def test_results_over_more_problems_stay(run, evaluate, tokenizer):
     save_stage(run, "sft", grown(model_of(tokenizer), alpha=0.4), tokenizer, step=4)
     evaluate("--limit", 2, "--tasks", "identity")
     assert {name: task["n"] for name, task in tasks_of(run).items()} == {"identity": 2}
+
+
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85"])
+def test_an_answer_holds_any_character(run, evaluate, monkeypatch, char):
+    """Those, too, that some take for the end of a line: what was answered before is read when a task is added."""
+    item = Conversation((Message("user", f"one{char}two"), Message("assistant", "")))
+    monkeypatch.setattr(Identity, "convert", lambda self, row, where: item)
+    evaluate("--tasks", "identity", "--limit", 1)
+    evaluate("--tasks", "multiple-choice", "--limit", 1)
+    assert [answer["prompt"] for answer in run.answers("sft")][0] == f"one{char}two"
 
 
 @pytest.mark.parametrize(

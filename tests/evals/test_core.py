@@ -228,6 +228,15 @@ def test_centring_gives_the_published_core(real_data, name):
     assert sum(ours.values()) / 22 == pytest.approx(published, abs=2e-6)
 
 
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\x1c"])
+def test_an_item_holds_any_character(bundle, char):
+    """Those, too, that some take for the end of a line."""
+    who = read_bundle(bundle)[0][1]
+    item = {"context_options": [f"a{char}b", "c"], "continuation": char, "gold": 0}
+    who.path.write_text(json.dumps(item, ensure_ascii=False) + "\n\n", "utf-8")
+    assert who.items() == [item]
+
+
 def test_missing_files_are_named_and_bad_lines_too(bundle, model):
     there, missing = read_bundle(bundle)
     assert [task.name for task in there] == ["pick", "who", "say"]
