@@ -1,9 +1,13 @@
 """CORE: its prompts, its scores, and that they don't depend on how they are computed."""
 
 import csv
+import importlib.util
 import json
 import random
+import sys
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -249,3 +253,19 @@ def test_missing_files_are_named_and_bad_lines_too(bundle, model):
     (bundle / "core.yaml").write_text("icl_tasks: [{label: 3}]")
     with pytest.raises(UserError, match="not the evaluation bundle"):
         read_bundle(bundle)
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_the_benchmark_fails_where_decisions_differ(bundle, tokenizer, monkeypatch, capsys, differ):
+    path = Path(__file__).parents[2] / "benchmarks" / "core.py"
+    spec = importlib.util.spec_from_file_location("core_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "Tokenizer", SimpleNamespace(train=lambda texts, size: tokenizer))
+    if differ:
+        monkeypatch.setattr(module, "one_by_one", lambda model, rows: [[(0, True)] * len(of_item) for of_item in rows])
+    monkeypatch.setattr(sys, "argv", ["core.py", str(bundle), "--tasks", "pick", "--limit", "8", "--rounds", "1"])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == differ
+    assert ("DIFFERENT" in capsys.readouterr().out) == differ
