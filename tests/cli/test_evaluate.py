@@ -46,7 +46,9 @@ def run(tmp_path, tokenizer):
     file = tmp_path / "hub/datasets/openai/openai_humaneval/openai_humaneval/test-00000-of-00001.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([FUNCTION]), file)
-    recipe = Recipe.parse(write_small_run(tmp_path) + EVAL, "test", {"data.hub": str(tmp_path / "hub")})
+    recipe = Recipe.parse(
+        write_small_run(tmp_path) + EVAL, "test", {"data.hub": str(tmp_path / "hub"), "data.words": "world"}
+    )
     run = Run.begin(tmp_path / "run", recipe)
     save_stage(run, "sft", grown(model_of(tokenizer)), tokenizer)
     return run
@@ -205,7 +207,7 @@ def test_an_answer_holds_any_character(run, evaluate, monkeypatch, char):
     monkeypatch.setattr(Identity, "convert", lambda self, row, where: item)
     evaluate("--tasks", "identity", "--limit", 1)
     evaluate("--tasks", "multiple-choice", "--limit", 1)
-    assert [answer["prompt"] for answer in run.answers("sft")][0] == f"one{char}two"
+    assert next(answer["prompt"] for answer in run.answers("sft")) == f"one{char}two"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from ..engine import Sampling
 from ..errors import UserError
 from ..evals.language_model import HuggingFaceModel, OwnModel
 from ..evals.pass_at_k import sample_task
+from ..recipe import MachineSettings
 from ..stages import StageName
 from ..tasks import TAKES, TRAINED_ON_ONLY, TaskSpec
 from ..train import ProgressLine, Run, askable, load_model, score_stage
+from ..train.machine import resolve_machine
 from .core_report import keep_core, measure_core
 from .lm_eval_report import measure_lm_eval
 from .options import latest_run
@@ -68,7 +70,8 @@ def evaluate(
     if hf is not None:
         if core is None or run is not None or stage is not None:
             raise UserError("--hf names the model for --core, without --run and --stage: --core BUNDLE --hf FOLDER")
-        measure_core(HuggingFaceModel(hf, trust_code=trust_code), core, names, limit)
+        device = resolve_machine(MachineSettings()).device
+        measure_core(HuggingFaceModel(hf, device=device, trust_code=trust_code), core, names, limit)
         return
     opened = Run.open(run or latest_run())
     stages: list[StageName] = [stage] if stage else opened.stages()
