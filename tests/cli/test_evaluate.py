@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from parrotlet import ranks
 from parrotlet.chat import Conversation, Message
 from parrotlet.cli import main
+from parrotlet.cli.lm_eval_report import measure_lm_eval
 from parrotlet.engine import Sampling
 from parrotlet.errors import UserError
 from parrotlet.evals import wilson_interval
@@ -224,6 +226,13 @@ def test_an_answer_holds_any_character(run, evaluate, monkeypatch, char):
 )
 def test_options_that_would_do_nothing_are_refused(refused, args, said):
     assert said in refused(*args)
+
+
+def test_several_ranks_do_not_ask_lm_eval(run, monkeypatch):
+    """Each would ask everything, and write."""
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    with pytest.raises(UserError, match="leave torchrun out"):
+        measure_lm_eval(run, "sft", ["x"], None)
 
 
 def test_pass_at_k_for_every_k_between(run, evaluate):

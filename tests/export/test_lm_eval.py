@@ -174,6 +174,11 @@ def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
     written = json.loads((run.stage_folder("base") / "lm_eval.json").read_text())
     assert written["checkpoint"] == run.identity("base")
     assert written["n-samples"]["parrotlet_pick"]["effective"] == 5
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:4], "--lm-eval", f"{tasks},parrotlet_say", "--limit", "5"])
+    main()
+    beside = json.loads((run.stage_folder("base") / "lm_eval.json").read_text())
+    assert beside["results"].keys() == {"parrotlet_pick", "parrotlet_say"}
+    assert beside["results"]["parrotlet_pick"] == written["results"]["parrotlet_pick"]
     monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], "parrotlet_nothing"])
     with pytest.raises(SystemExit) as ended:
         main()
