@@ -16,6 +16,7 @@ from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.core_prompts import chosen_items, rows_of
 from parrotlet.evals.language_model import HuggingFaceModel, OwnModel
 from parrotlet.tokenizer import Tokenizer
+from scripted import sayings
 
 pytest.importorskip("transformers")
 
@@ -43,15 +44,20 @@ def bundle(tmp_path_factory):
     return folder
 
 
-def test_the_same_decisions_as_transformers(exported, bundle):
+def test_the_same_decisions_as_transformers(exported, bundle, tmp_path):
+    """Right and wrong ones."""
     model, folder = exported
     tokenizer = Tokenizer.load(folder)
     theirs = HuggingFaceModel(folder, trust_code=model.config.short_conv)
-    for task in read_bundle(bundle)[0]:
+    pick, say = read_bundle(bundle)[0]
+    say = replace(say, path=tmp_path / "say.jsonl", delimiter="")
+    items = sayings(model, tokenizer, random.Random(0), ("parrot", "river", "morning", "小鹦鹉"))
+    say.path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    for task in (pick, say):
         ours = evaluate_core_task(OwnModel(model, tokenizer), task)
         assert ours.decisions == evaluate_core_task(theirs, task).decisions
-        if task.name == "pick":
-            assert len(set(ours.decisions)) == 4
+        assert set(ours.right) == {True, False}
+        assert len(set(ours.decisions)) == (4 if task is pick else 2)
 
 
 @pytest.fixture(scope="module")

@@ -94,17 +94,22 @@ def score(
 ) -> list[list[Score]]:
     """For each row of each item the mean loss of what is scored, in nats, and whether all of it was the likeliest.
 
-    What the rows of an item begin with is computed once, and items of like lengths are computed together.
+    What the rows of an item begin with is computed once, and items of like lengths are computed together. Rows of an
+    item that are the same have the same score, to the last bit: of equal choices the first is taken.
     """
     batch_tokens = batch_tokens or (BATCH_TOKENS if model.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS)
-    parts = items if model.branches else [[row] for rows in items for row in rows]
+    distinct = [{row.key: row for row in rows} for rows in items]
+    parts = [[*rows.values()] for rows in distinct]
+    if not model.branches:
+        parts = [[row] for rows in parts for row in rows]
     trees = [Tree(rows) for rows in parts]
     scores: dict[int, list[Score]] = {}
     for batch in _batches(trees, batch_tokens):
         scores |= zip(batch, _score(model, [trees[i] for i in batch]), strict=True)
         on_progress(len(scores), len(trees))
     flat = iter(pair for i in range(len(trees)) for pair in scores[i])
-    return [[next(flat) for _ in rows] for rows in items]
+    found = [{key: next(flat) for key in rows} for rows in distinct]
+    return [[scored[row.key] for row in rows] for rows, scored in zip(items, found, strict=True)]
 
 
 def _batches(trees: Sequence[Tree], batch_tokens: int) -> Iterator[list[int]]:
