@@ -22,7 +22,7 @@ from parrotlet.evals.pass_at_k import sample_task
 from parrotlet.recipe import Recipe
 from parrotlet.tasks import humaneval
 from parrotlet.tasks.identity import Identity
-from parrotlet.tools import Outcome
+from parrotlet.tools import Outcome, sandbox
 from parrotlet.train import Run, download, load_model
 from parrotlet.train.pipeline import scored
 from scripted import grown, model_of
@@ -114,6 +114,12 @@ def test_a_name_that_means_nothing(refused):
         "--tasks", "humanevl"
     )
     assert "smoltalk" not in refused("--tasks", "nothing")
+
+
+def test_the_help_names_the_flag(evaluate, capsys):
+    with pytest.raises(SystemExit):
+        evaluate("--help")
+    assert sandbox.UNISOLATED in capsys.readouterr().out
 
 
 def test_humaneval_is_asked_where_programs_may_be_run(run, evaluate, isolation):
