@@ -5,13 +5,14 @@ examples) is computed once, and questions of like lengths are computed together.
 
     python benchmarks/core.py BUNDLE
 
-The model (depth 4, width 256) and its tokenizer are untrained, or as good as: neither changes the time. The decisions
-must be the same.
+The model (depth 4, width 256) and its tokenizer are untrained, or as good as: neither changes the time. Where the
+decisions are not the same the exit code is 1.
 """
 
 import argparse
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def main() -> None:
     texts = [str(item) for task in tasks for item in task.items()[:500]]
     tokenizer = Tokenizer.train(texts, 900)
     model = OwnModel(GPT.build(ModelConfig.from_depth(4, tokenizer.vocab_size, 2048), seed=0), tokenizer)
+    differ = False
     for task in tasks:
         items = chosen_items(task, args.limit)
         rows = [rows_of(task, items, index, model) for index in range(len(items))]
@@ -56,11 +58,13 @@ def main() -> None:
                 spent.append((time.process_time() if args.cpu_time else time.perf_counter()) - began)
                 decisions.add(tuple(min(range(len(item)), key=lambda i: item[i][0]) for item in scores))
         alone, together = (statistics.median(spent) for spent in seconds.values())
-        same = "same decisions" if len(decisions) == 1 else "DIFFERENT decisions"
+        differ |= len(decisions) > 1
+        same = "DIFFERENT decisions" if len(decisions) > 1 else "same decisions"
         print(
             f"{task.name:<20} {alone:6.2f} s alone, {together:6.2f} s together: ×{alone / together:.2f}, {same}",
             flush=True,
         )
+    sys.exit(differ)
 
 
 def one_by_one(model: OwnModel, rows: list[list[Row]]) -> list[list[tuple[float, bool]]]:

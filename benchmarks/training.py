@@ -35,8 +35,8 @@ NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu",
 STEP_TOKENS = 8192
 PROBE_TOKENS = 98_304
 """Of the run that the number of steps follows from."""
-VALIDATION_SECONDS = 30
-"""Rough time of the final validation and of leaving, kept free at the end of a timed run."""
+OUR_VALIDATION, THEIR_VALIDATION = 20, 45
+"""Rough seconds of the final validation and of leaving, kept free at the end of a timed run."""
 
 
 @dataclass
@@ -144,23 +144,24 @@ def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outc
     ours, theirs = args.bpb
     step_tokens = tomllib.loads(BEST.read_text())["base"]["tokens_per_step"]
     probe = parrotlet(args, BEST, folder / "probe", PROBE_TOKENS // step_tokens, *args.set)
-    steps = steps_in(ours, probe, step_tokens)
+    steps = steps_in(ours * 60 - OUR_VALIDATION, probe, step_tokens)
     found = {f"Parrotlet, {ours:g} min": []}
     for seed in args.seeds:
         outcome = parrotlet(args, BEST, folder / f"seed-{seed}", steps, f"seed={seed}", *args.set)
         found[f"Parrotlet, {ours:g} min"].append(outcome)
         print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
     if args.nanochat:
-        steps = steps_in(theirs, nanochat(args, folder / "their-probe", args.steps, "bfloat16"), STEP_TOKENS)
+        probe = nanochat(args, folder / "their-probe", args.steps, "bfloat16")
+        steps = steps_in(theirs * 60 - THEIR_VALIDATION, probe, STEP_TOKENS)
         outcome = nanochat(args, folder / "theirs", steps, "bfloat16")
         found[f"nanochat, {theirs:g} min"] = [outcome]
         print(f"nanochat, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
     return found
 
 
-def steps_in(minutes: float, probe: Outcome, step_tokens: int) -> int:
-    """How many steps go into `minutes` of wall clock, the start and the final validation taken off."""
-    return int((minutes * 60 - probe.first_step - VALIDATION_SECONDS) * probe.tokens_per_second / step_tokens)
+def steps_in(seconds: float, probe: Outcome, step_tokens: int) -> int:
+    """How many steps go into so many seconds from the start of the process."""
+    return int((seconds - probe.first_step) * probe.tokens_per_second / step_tokens)
 
 
 def main() -> None:

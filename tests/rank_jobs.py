@@ -22,6 +22,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from parrotlet import ranks
 from parrotlet.cli import main
 from parrotlet.data import Batch
+from parrotlet.evals import core_bundle
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 from parrotlet.optim.groups import _like
@@ -176,6 +177,27 @@ def launch(fault, folder):
     raise AssertionError(f"{fault}: the job came to its end")
 
 
+def kept(name, folder, *arguments):
+    """A command whose output goes to a file."""
+    log = os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    command("none", *arguments)
+
+
+def published(folder, *arguments):
+    """A command that finds no bundle of CORE in the cache; how often it is fetched stands in a file."""
+
+    def fetch(file):
+        with (folder / "fetched").open("a") as fetched:
+            fetched.write(f"{file.name}\n")
+        time.sleep(0.5)
+        return folder / "bundle.zip"
+
+    os.environ["PARROTLET_CACHE"] = str(folder / "cache")
+    core_bundle.fetch_pinned = fetch
+    command("none", *arguments)
+
+
 def train(folder, name, overrides=None, stages=tuple(STAGES)):
     """Train these stages of the recipe in `folder`, as run `name` there."""
     with ranks.process_group():
@@ -204,11 +226,18 @@ def forked(world, job, *arguments):
 def run_child(job, arguments):
     try:
         job(*arguments)
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
+
+
+def pass_at_k(folder):
+    """The arguments of the command."""
+    of = ("--stage", "sft", "--tasks", "identity", "--limit", 5)
+    return ("eval", "--run", folder / "run-2", *of, "--samples", 3, "--temperature", 1.5)
 
 
 if __name__ == "__main__":
@@ -222,5 +251,7 @@ if __name__ == "__main__":
     else:
         forked(2, one_step, folder)
         forked(4, one_step, folder)
-        arguments = ("run", "--no-audit", "--recipe", folder / "recipe.toml", "--run", folder / "run-2")
+        arguments = ("run", "--no-audit", "--recipe", folder / "measured.toml", "--run", folder / "run-2")
         forked(2, command, "none", *arguments)
+        forked(2, kept, "pass_at_k.txt", folder, *pass_at_k(folder))
+        forked(2, published, folder, "eval", "--run", folder / "run-2", "--stage", "mid", "--core", "published")

@@ -81,3 +81,18 @@ def engine_that(tokenizer, wants, *, context=200, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
         return Engine(model_of(tokenizer, context), tokenizer, **options)
+
+
+def sayings(model, tokenizer, draw, words):
+    """40 contexts; where it can be written down, the continuation is what the model says."""
+    items = []
+    for i in range(300):
+        context = f"{draw.choice(words)} {i} and the {draw.choice(words)}"
+        ids = [tokenizer.bos, *tokenizer.encode(context)]
+        with torch.no_grad():
+            said = tokenizer.decode([int(model.logits(model(torch.tensor([ids]))[0, -1]).argmax())])
+        whole = [tokenizer.bos, *tokenizer.encode(context + said)]
+        items.append((whole[:-1] != ids or said.isspace(), {"context": context, "continuation": said}))
+    likeliest = [item for strange, item in items if not strange][:15]
+    others = [item | {"continuation": draw.choice("abcde")} for strange, item in items if strange]
+    return likeliest + others[: 40 - len(likeliest)]

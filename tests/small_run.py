@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from parrotlet.train.checkpoint import Checkpoint, save_checkpoint
+
 RECIPE = """
 name = "test"
 [tokenizer]
@@ -58,3 +60,12 @@ def write_small_run(folder: Path, *, documents: int = 120, conversations: int = 
     (folder / "talk.jsonl").write_text("".join(json.dumps(t) + "\n" for t in talk))
     (folder / "words.txt").write_text("one\ntwo\n")
     return RECIPE.replace("FOLDER", str(folder))
+
+
+def save_stage(run, stage, model, tokenizer, step=3):
+    """Give a run a tokenizer and a stage that has ended with this model, without training."""
+    tokenizer.save(run.folder / "tokenizer")
+    state = {"stage": stage, "step": step, "steps": step, "model": model.config.to_dict()}
+    state |= {"started_from": "random weights", "tokenizer": tokenizer.fingerprint}
+    checkpoint = Checkpoint(model=dict(model.state_dict()), optimizer={}, state=state, recipe=run.recipe.to_toml())
+    save_checkpoint(run.stage_folder(stage), step, checkpoint)

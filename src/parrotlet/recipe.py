@@ -96,9 +96,9 @@ class DataSettings:
     folder with the Hub's layout. Datasets of `parrotlet/` always come from the embedded world."""
     words: str = "world"
     """The word list of the spelling tasks: `world`, or a text file with one word a line."""
-    core: str | None = None
-    """Folder of CORE's evaluation bundle, as published (core.yaml, eval_meta_data.csv, eval_data/). Default:
-    eval_bundle in the cache folder."""
+    core: str = "published"
+    """CORE's evaluation bundle: `published`, which is downloaded where a stage has `core_every`, or a folder like it
+    (core.yaml, eval_meta_data.csv, eval_data/)."""
     streams: int = 64
     """Logical streams that deal out the rows of base training."""
 

@@ -96,9 +96,9 @@ def test_runs_lists_it_beside_one_of_another_version(trained, parrotlet):
 
 def test_eval_of_one_task_keeps_the_others(trained, parrotlet):
     before = json.loads((trained / "results.json").read_text())["stages"]
-    parrotlet("eval", "--stage", "sft", "--tasks", "identity", "--limit", 2)
+    parrotlet("eval", "--stage", "sft", "--tasks", "identity", "--limit", 5)
     after = json.loads((trained / "results.json").read_text())["stages"]
-    assert after["sft"]["tasks"]["identity"]["n"] == 2
+    assert after["sft"]["tasks"]["identity"]["n"] == 5
     assert after["sft"]["tasks"]["multiple-choice"] == before["sft"]["tasks"]["multiple-choice"]
     assert after["mid"] == before["mid"]
 

@@ -54,7 +54,7 @@ def test_core_of_a_stage_is_written_into_its_folder(parrotlet, run, real_data, m
     assert "…" not in out
     out = parrotlet("eval", "--core", bundle, "--tasks", "copa,lambada_openai", "--limit", 20)
     assert "copa" in out
-    written = json.loads((run.stage_folder("base") / "core.json").read_text())
+    written = json.loads((run.stage_folder("base") / "core-first-20.json").read_text())
     assert written["checkpoint"] == run.identity("base")
     assert set(written["tasks"]) == {"copa", "lambada_openai"}
     assert written["complete"] is False

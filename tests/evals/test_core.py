@@ -1,9 +1,13 @@
 """CORE: its prompts, its scores, and that they don't depend on how they are computed."""
 
 import csv
+import importlib.util
 import json
 import random
+import sys
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,6 +164,17 @@ def test_what_is_computed_once_has_the_losses_of_rows_alone(bundle, model, gpt, 
     assert context == 96 or 0 in shared
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("branches", [True, False])
+def test_choices_that_are_the_same_have_the_same_score(bundle, model, monkeypatch, branches):
+    """To the last bit, wherever they lie in a batch."""
+    monkeypatch.setattr(OwnModel, "branches", branches)
+    pick = read_bundle(bundle)[0][0]
+    rows = [rows_of(pick, pick.items(), index, model) for index in range(40)]
+    for first, second, third, *_ in score(model, [[a, b, a, *rest] for a, b, *rest in rows]):
+        assert first == third != second
+
+
 def test_a_limit_takes_the_first_in_cores_order(bundle, model):
     task = read_bundle(bundle)[0][1]
     assert evaluate_core_task(model, task, limit=7).decisions == evaluate_core_task(model, task).decisions[:7]
@@ -203,11 +218,14 @@ def test_always_one_letter_is_right_as_often_as_that_letter(real_data):
 
 
 @pytest.mark.real_data
-def test_a_random_model_is_as_good_as_guessing(real_data, tokenizer):
-    """Within its interval, over the choice tasks of the published bundle."""
-    gpt = GPT.build(ModelConfig.from_depth(1, tokenizer.vocab_size, 512, width=32, heads=2), seed=0)
-    tasks = [task for task in read_bundle(real_data / "core" / "eval_bundle")[0] if task.shots == 0]
-    results = [evaluate_core_task(OwnModel(gpt, tokenizer), task, limit=100) for task in tasks]
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_random_model_is_as_good_as_guessing(real_data, tokenizer, seed):
+    """Within its interval, over all tasks of the published bundle that are here: of every kind, with examples and
+    without."""
+    gpt = GPT.build(ModelConfig.from_depth(1, tokenizer.vocab_size, 512, width=32, heads=2), seed=seed)
+    tasks = read_bundle(real_data / "core" / "eval_bundle")[0]
+    model = OwnModel(gpt, tokenizer)
+    results = [evaluate_core_task(model, task, limit=20 if task.shots else 100) for task in tasks]
     mean, half = core(results)
     assert abs(mean) <= half < 0.2
 
@@ -228,6 +246,15 @@ def test_centring_gives_the_published_core(real_data, name):
     assert sum(ours.values()) / 22 == pytest.approx(published, abs=2e-6)
 
 
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85"])
+def test_an_item_holds_any_character(bundle, char):
+    """Those, too, that some take for the end of a line."""
+    who = read_bundle(bundle)[0][1]
+    item = {"context_options": [f"a{char}b", "c"], "continuation": char, "gold": 0}
+    who.path.write_text(json.dumps(item, ensure_ascii=False) + "\n\n", "utf-8")
+    assert who.items() == [item]
+
+
 def test_missing_files_are_named_and_bad_lines_too(bundle, model):
     there, missing = read_bundle(bundle)
     assert [task.name for task in there] == ["pick", "who", "say"]
@@ -240,3 +267,19 @@ def test_missing_files_are_named_and_bad_lines_too(bundle, model):
     (bundle / "core.yaml").write_text("icl_tasks: [{label: 3}]")
     with pytest.raises(UserError, match="not the evaluation bundle"):
         read_bundle(bundle)
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_the_benchmark_fails_where_decisions_differ(bundle, tokenizer, monkeypatch, capsys, differ):
+    path = Path(__file__).parents[2] / "benchmarks" / "core.py"
+    spec = importlib.util.spec_from_file_location("core_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "Tokenizer", SimpleNamespace(train=lambda texts, size: tokenizer))
+    if differ:
+        monkeypatch.setattr(module, "one_by_one", lambda model, rows: [[(0, True)] * len(of_item) for of_item in rows])
+    monkeypatch.setattr(sys, "argv", ["core.py", str(bundle), "--tasks", "pick", "--limit", "8", "--rounds", "1"])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == differ
+    assert ("DIFFERENT" in capsys.readouterr().out) == differ

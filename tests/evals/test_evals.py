@@ -10,8 +10,9 @@ from parrotlet.chat import Conversation, Message, Part, render_prompt
 from parrotlet.data import Batch
 from parrotlet.evals import evaluate_loss, evaluate_task, wilson_interval
 from parrotlet.evals.chat_tasks import _logits_after, chosen_items
+from parrotlet.hub import Hub
 from parrotlet.model import GPT, ModelConfig
-from parrotlet.tasks import Task
+from parrotlet.tasks import Task, TaskSpec, build_task
 from scripted import decoder_that, model_of
 
 
@@ -119,6 +120,36 @@ def test_what_does_not_fit_is_wrong_and_counted(model, tokenizer):
     assert result.n == 12
     assert not any(a.correct for a in result.answers if a.finish == "too long")
     assert "too long" in result.summary()
+
+
+class AlwaysOne(torch.nn.Module):
+    """Likes one token best, whatever it reads."""
+
+    def __init__(self, tokenizer, liked):
+        super().__init__()
+        self.config = ModelConfig.from_depth(1, tokenizer.vocab_size, 2048)
+        self.scores = torch.nn.Parameter(torch.zeros(tokenizer.vocab_size))
+        self.scores.data[tokenizer.encode(liked)[0]] = 1
+
+    def forward(self, inputs):
+        return inputs
+
+    def logits(self, hidden):
+        return self.scores.expand(len(hidden), -1)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("letter", "ABCDE")
+@pytest.mark.parametrize("name", ["arc-easy", "arc-challenge"])
+def test_always_one_letter_is_right_as_often_as_that_letter(real_data, tokenizer, name, letter):
+    """Of the questions that have it; of the others, as often as their first."""
+    task = build_task(TaskSpec(task=name, split="test"), Hub(folder=real_data / "hub"))
+    golds = [item.messages[-1].text for item in task]
+    expected = [gold == (letter if letter in item.letters else "A") for gold, item in zip(golds, task, strict=True)]
+    result = evaluate_task(AlwaysOne(tokenizer, letter), tokenizer, task)
+    assert [answer.correct for answer in result.answers] == expected
+    assert result.accuracy == sum(expected) / len(task)
+    assert 0 < result.accuracy < 0.4, "the golds are spread"
 
 
 class Sums(Task):

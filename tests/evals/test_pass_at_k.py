@@ -1,5 +1,6 @@
 """pass@k: the estimate has no bias, and counts what the judge says."""
 
+import random
 from itertools import combinations
 
 import pytest
@@ -21,6 +22,21 @@ def test_it_is_the_share_of_all_choices_of_k_that_hold_a_right_one(n, correct):
 
 def test_the_mean_over_items():
     assert Sampled(samples=4, correct=(0, 4, 1)).at(1) == pytest.approx((0 + 1 + 0.25) / 3)
+
+
+def test_its_interval_is_no_narrower_than_what_is_drawn():
+    """Of many draws of items whose chances differ, at least 95 % hold the true mean."""
+    draw = random.Random(0)
+    chances = [draw.random() ** 2 for _ in range(1000)]
+    true, held = sum(1 - (1 - p) ** 2 for p in chances) / 1000, 0
+    for _ in range(300):
+        items = draw.choices(chances, k=40)
+        measured = Sampled(samples=4, correct=tuple(sum(draw.random() < p for _ in range(4)) for p in items))
+        low, high = measured.interval(2)
+        held += low <= true <= high
+    assert held >= 0.95 * 300
+    low, high = Sampled(samples=4, correct=(0, 0)).interval(4)
+    assert low == 0 < high, "none of two says little"
 
 
 class Even:

@@ -3,14 +3,20 @@
 import json
 import random
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from parrotlet.cli import main
+from parrotlet.cli import evaluate, main
+from parrotlet.evals.branches import Batch, Tree
 from parrotlet.evals.core import evaluate_core_task
 from parrotlet.evals.core_bundle import read_bundle
+from parrotlet.evals.core_prompts import chosen_items, rows_of
 from parrotlet.evals.language_model import HuggingFaceModel, OwnModel
 from parrotlet.tokenizer import Tokenizer
+from scripted import sayings
 
 pytest.importorskip("transformers")
 
@@ -38,15 +44,77 @@ def bundle(tmp_path_factory):
     return folder
 
 
-def test_the_same_decisions_as_transformers(exported, bundle):
+def test_the_same_decisions_as_transformers(exported, bundle, tmp_path):
+    """Right and wrong ones."""
     model, folder = exported
     tokenizer = Tokenizer.load(folder)
     theirs = HuggingFaceModel(folder, trust_code=not model.config.is_plain)
-    for task in read_bundle(bundle)[0]:
+    pick, say = read_bundle(bundle)[0]
+    say = replace(say, path=tmp_path / "say.jsonl", delimiter="")
+    items = sayings(model, tokenizer, random.Random(0), ("parrot", "river", "morning", "小鹦鹉"))
+    say.path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    for task in (pick, say):
         ours = evaluate_core_task(OwnModel(model, tokenizer), task)
         assert ours.decisions == evaluate_core_task(theirs, task).decisions
-        if task.name == "pick":
-            assert len(set(ours.decisions)) == 4
+        assert set(ours.right) == {True, False}
+        assert len(set(ours.decisions)) == (4 if task is pick else 2)
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """A folder with a random GPT-2 of few positions, and a tokenizer that begins texts with nothing."""
+    import tokenizers
+    import transformers
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    bytes_only = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bytes_only.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=256, initial_alphabet=alphabet, show_progress=False)
+    bytes_only.train_from_iterator([], trainer)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_only).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"vocab_size": 256, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    config = transformers.GPT2Config(**shape, initializer_range=0.3, bos_token_id=None, eos_token_id=None)
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_without_a_token_to_begin_with(gpt2, bundle):
+    """Against each text alone; what is too long loses its beginning."""
+    from transformers import AutoModelForCausalLM
+
+    model, plain = HuggingFaceModel(gpt2), AutoModelForCausalLM.from_pretrained(gpt2)
+    assert (model.prefix, model.context) == ([], 32)
+    pick, say = read_bundle(bundle)[0]
+    for task in (pick, say):
+        items, expected = chosen_items(task, None), []
+        for index in range(len(items)):
+            losses, likeliest = zip(*(alone(plain, row) for row in rows_of(task, items, index, model)), strict=True)
+            expected.append(losses.index(min(losses)) if task is pick else int(likeliest[0]))
+        assert evaluate_core_task(model, task).decisions == tuple(expected)
+        lengths = {len(row.ids) for index in range(len(items)) for row in rows_of(task, items, index, model)}
+        assert (max(lengths) == 32) == (task is pick)
+
+
+@torch.no_grad()
+def alone(model, row):
+    logits = model(torch.tensor([row.ids])).logits[0, row.start - 1 : -1]
+    targets = torch.tensor(row.scored)
+    return float(F.cross_entropy(logits, targets)), bool((logits.argmax(-1) == targets).all())
+
+
+def test_the_model_computes_where_it_is_told(gpt2, bundle, monkeypatch):
+    """Its inputs go there, too; the command tells it the best device that there is."""
+    model = HuggingFaceModel(gpt2, device="meta")
+    tree = Tree(rows_of(read_bundle(bundle)[0][0], read_bundle(bundle)[0][0].items(), 0, model)[:1])
+    assert model.logits(Batch.of([tree])).device.type == model.device.type == "meta"
+    told = []
+    monkeypatch.setattr(evaluate, "resolve_machine", lambda settings: replace(settings, device="best"))
+    monkeypatch.setattr(evaluate, "HuggingFaceModel", lambda folder, **options: told.append(options["device"]))
+    monkeypatch.setattr(evaluate, "measure_core", lambda *args: None)
+    evaluate.evaluate(core=str(bundle), hf=gpt2)
+    assert told == ["best"]
 
 
 def test_core_of_a_folder_of_hugging_face(chat_folder, bundle, monkeypatch, capsys):

@@ -40,6 +40,27 @@ def test_the_card_tells_data_tokens_and_results(trained, tmp_path):
     assert "1.250 bits per byte" in card
 
 
+def test_core_stands_on_the_card_of_its_checkpoint(trained, tmp_path):
+    path = trained.stage_folder("base") / "core.json"
+    measured = {"core": 0.125, "low": 0.1, "high": 0.15, "complete": True, "tasks": {"a": {}}}
+    path.write_text(json.dumps({"checkpoint": trained.identity("base")} | measured))
+    assert "CORE: 0.125 (95 % interval 0.100 to 0.150;" in card(trained, tmp_path / "whole")
+    assert "CORE" not in card(trained, tmp_path / "earlier", step=8)
+    path.write_text(json.dumps({"checkpoint": trained.identity("base")} | measured | {"complete": False}))
+    part = card(trained, tmp_path / "part")
+    assert "Mean over 1 of CORE's tasks: 0.125" in part
+    assert "\nCORE" not in part
+    path.write_text(json.dumps({"checkpoint": trained.identity("sft")} | measured))
+    other = card(trained, tmp_path / "other")
+    path.unlink()
+    assert "## Results" not in other
+
+
+def card(run, folder, **options):
+    export_stage(run, "base", folder, **options)
+    return (folder / "README.md").read_text()
+
+
 def test_an_earlier_step_claims_no_results_and_only_its_tokens(trained, tmp_path):
     earlier = json.loads((trained.stage_folder("base") / "checkpoints" / "step_000008" / "state.json").read_text())
     export_stage(trained, "base", tmp_path / "out", step=8)

@@ -5,7 +5,6 @@ import random
 import sys
 
 import pytest
-import torch
 
 from parrotlet.cli import main
 from parrotlet.evals.core import evaluate_core_task
@@ -13,6 +12,7 @@ from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.language_model import OwnModel
 from parrotlet.export import export_stage
 from parrotlet.train import load_model
+from scripted import sayings
 
 pytest.importorskip("transformers")
 pytest.importorskip("lm_eval")
@@ -20,15 +20,18 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # of lm-e
 
 CORE_YAML = """icl_tasks:
 - {label: pick, dataset_uri: pick.jsonl, num_fewshot: [0], icl_task_type: multiple_choice}
+- {label: tie, dataset_uri: tie.jsonl, num_fewshot: [0], icl_task_type: multiple_choice}
 - {label: say, dataset_uri: say.jsonl, num_fewshot: [0], icl_task_type: language_modeling,
    continuation_delimiter: ""}
 """
-TASKS = {
-    "pick": """output_type: multiple_choice
+PICK = """output_type: multiple_choice
 doc_to_text: "{{query}}"
 doc_to_choice: "{{choices}}"
 doc_to_target: "{{gold}}"
-""",
+"""
+TASKS = {
+    "pick": PICK,
+    "tie": PICK,
     "say": """output_type: loglikelihood
 doc_to_text: "{{context}}"
 doc_to_target: "{{continuation}}"
@@ -66,13 +69,14 @@ def tasks(tmp_path_factory, run, tokenizer):
     contexts = [f"{draw.choice(WORDS)} {i} and the {draw.choice(WORDS)} is" for i in range(40)]
     items = {
         "pick": [{"query": c, "choices": draw.sample(WORDS, 4), "gold": draw.randrange(4)} for c in contexts],
-        "say": sayings(model, tokenizer, draw),
+        "tie": [{"query": c, "choices": [f"{WORDS[i % 7]} {i}"] * 2, "gold": 0} for i, c in enumerate(contexts)],
+        "say": sayings(model, tokenizer, draw, WORDS),
         "roll": [{"text": f"{c} " * 30} for c in contexts[:6]],
         "write": [{"context": c} for c in contexts[:6]],
     }
     (folder / "eval_data").mkdir()
     (folder / "core.yaml").write_text(CORE_YAML)
-    (folder / "eval_meta_data.csv").write_text("Eval Task,Random baseline\npick,25\nsay,0\n")
+    (folder / "eval_meta_data.csv").write_text("Eval Task,Random baseline\npick,25\ntie,50\nsay,0\n")
     for name, rows in items.items():
         path = folder / "eval_data" / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -83,23 +87,8 @@ def tasks(tmp_path_factory, run, tokenizer):
     return folder
 
 
-def sayings(model, tokenizer, draw):
-    """40 contexts; where it can be written down, the continuation is what the model says."""
-    items = []
-    for i in range(300):
-        context = f"{draw.choice(WORDS)} {i} and the {draw.choice(WORDS)}"
-        ids = [tokenizer.bos, *tokenizer.encode(context)]
-        with torch.no_grad():
-            said = tokenizer.decode([int(model.logits(model(torch.tensor([ids]))[0, -1]).argmax())])
-        whole = [tokenizer.bos, *tokenizer.encode(context + said)]
-        items.append((whole[:-1] != ids or said.isspace(), {"context": context, "continuation": said}))
-    likeliest = [item for strange, item in items if not strange][:15]
-    others = [item | {"continuation": draw.choice("abcde")} for strange, item in items if strange]
-    return likeliest + others[: 40 - len(likeliest)]
-
-
 def asked(model, tasks):
-    """What lm-eval's requests were answered, task by task and item by item."""
+    """What lm-eval's requests were answered, task by task and item by item; and which ties were decided right."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -107,7 +96,8 @@ def asked(model, tasks):
     names = [f"parrotlet_{name}" for name in TASKS]
     found = simple_evaluate(model, tasks=names, task_manager=manager, bootstrap_iters=0)
     samples = {name: sorted(found["samples"][name], key=lambda sample: sample["doc_id"]) for name in names}
-    return {name.removeprefix("parrotlet_"): [s["filtered_resps"] for s in some] for name, some in samples.items()}
+    found = {name.removeprefix("parrotlet_"): [s["filtered_resps"] for s in some] for name, some in samples.items()}
+    return found | {"first of a tie": [s["acc"] for s in samples["parrotlet_tie"]]}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +127,7 @@ def test_the_run_answers_as_its_export(answers):
 
 def test_core_decides_as_lm_eval(answers, run, tasks, tokenizer):
     """CORE takes the mean over the tokens of a choice; lm-eval's `acc` the sum: with that rule, item by item."""
-    pick, say = read_bundle(tasks)[0]
+    pick, _, say = read_bundle(tasks)[0]
     own = OwnModel(load_model(run, "base"), tokenizer)
     order = list(range(40))
     random.Random(1337).shuffle(order)
@@ -152,6 +142,16 @@ def test_core_decides_as_lm_eval(answers, run, tasks, tokenizer):
     assert evaluate_core_task(own, pick).decisions == tuple(expected)
     assert expected != sums, "the rule matters"
     assert evaluate_core_task(own, say).decisions == tuple(int(theirs["say"][i][0][1]) for i in order)
+
+
+def test_of_two_choices_that_are_the_same_the_first_is_taken(answers, run, tasks, tokenizer):
+    """By us, and by lm-eval, whoever computes: both have the same log-probability, to the last bit."""
+    _, tie, _ = read_bundle(tasks)[0]
+    own = OwnModel(load_model(run, "base"), tokenizer)
+    assert evaluate_core_task(own, tie).decisions == (0,) * 40
+    for each in answers:
+        assert each["first of a tie"] == [1.0] * 40
+        assert all(first == second for first, second in each["tie"])
 
 
 def test_rolling_texts_are_longer_than_the_context(answers, run, tasks, tokenizer):
@@ -174,6 +174,11 @@ def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
     written = json.loads((run.stage_folder("base") / "lm_eval.json").read_text())
     assert written["checkpoint"] == run.identity("base")
     assert written["n-samples"]["parrotlet_pick"]["effective"] == 5
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:4], "--lm-eval", f"{tasks},parrotlet_say", "--limit", "5"])
+    main()
+    beside = json.loads((run.stage_folder("base") / "lm_eval.json").read_text())
+    assert beside["results"].keys() == {"parrotlet_pick", "parrotlet_say"}
+    assert beside["results"]["parrotlet_pick"] == written["results"]["parrotlet_pick"]
     monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], "parrotlet_nothing"])
     with pytest.raises(SystemExit) as ended:
         main()

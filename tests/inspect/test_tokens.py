@@ -58,6 +58,9 @@ def test_a_conversation_is_split_part_by_part(tmp_path):
     assert [label for label, _ in once][:4] == ["user", "assistant", "assistant python", "assistant python_output"]
     assert once[2] == ("assistant python", "12/60")
     assert [(passage.label, passage.text) for passage in read_passages(tmp_path / "chat.jsonl")] == once * 2
+    odd = [{"role": "user", "content": "one\u2028two\x85"}]
+    (tmp_path / "odd.jsonl").write_text(json.dumps(odd, ensure_ascii=False), "utf-8")
+    assert [passage.text for passage in read_passages(tmp_path / "odd.jsonl")] == ["one\u2028two\x85"]
 
 
 @pytest.mark.parametrize(

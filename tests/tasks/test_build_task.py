@@ -9,7 +9,9 @@ from parrotlet.errors import UserError
 from parrotlet.hub import Hub
 from parrotlet.tasks import TaskSpec, build_task
 from parrotlet.tasks.build import MADE, READ
-from parrotlet.tasks.spec import TAKES
+from parrotlet.tasks.rows import RowTask
+from parrotlet.tasks.spec import TAKES, TRAINED_ON_ONLY
+from parrotlet.tasks.spelling import WordTask
 
 TRAIN = "openai/gsm8k/main/train-00000-of-00001.parquet"
 
@@ -20,6 +22,12 @@ def problems(count: int, mark: str = "") -> list[dict[str, str]]:
 
 def test_every_name_can_be_built() -> None:
     assert sorted(TAKES) == sorted([*READ, *MADE])
+
+
+def test_all_have_a_judge_but_those_that_say_so() -> None:
+    kinds = [kind for parent in (RowTask, WordTask) for kind in parent.__subclasses__()]
+    modules = {kind.__module__.rpartition(".")[2] for kind in kinds if not kind.__subclasses__() and kind.kind is None}
+    assert {name.replace("_", "-") for name in modules} == set(TRAINED_ON_ONLY)
 
 
 def test_an_unknown_task_suggests_the_nearest() -> None:

@@ -4,13 +4,14 @@ import types
 import pytest
 
 from parrotlet.errors import UserError
+from parrotlet.evals import evaluate_task
 from parrotlet.evals.core import evaluate_core_task
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.language_model import OwnModel
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, prepare, train, train_tokenizer
-from parrotlet.train.callbacks import Console, Core, Samples, Tracker
+from parrotlet.train.callbacks import Console, Core, Samples, TaskAccuracy, Tracker
 from small_bundle import write_small_bundle
 from small_run import write_small_run
 
@@ -62,6 +63,21 @@ def test_without_the_bundle_training_goes_on_and_says_so(tmp_path, capsys):
     assert len(run.metrics("base").read()) == 12
     assert "nowhere: not the evaluation bundle of CORE" in capsys.readouterr().err
     assert not any("core_tasks" in line for line in run.validation("base").read())
+
+
+def test_tasks_are_measured_when_they_are_due(tmp_path):
+    """Of the steps at which the loss is measured, at those that `tasks_every` names, and at the end."""
+    asked = {"task": "mmlu", "name": "pick", "dataset": "parrotlet/multiple-choice", "split": "validation"}
+    changes = {"base.tasks": [asked], "base.tasks_every": 8, "base.tasks_limit": 5}
+    run = Run.begin(tmp_path / "run", Recipe.parse(write_small_run(tmp_path), "test", changes))
+    train_tokenizer(run)
+    training = prepare(run, STAGES["base"], callbacks=[TaskAccuracy()])
+    train(training)
+    lines = {line["step"]: line for line in run.validation("base").read()}
+    assert {step: "pick" in line for step, line in lines.items()} == {0: True, 4: False, 8: True, 12: True}
+    (task,) = (run.sources.task(spec) for spec in run.recipe.base.tasks)
+    result = evaluate_task(training.model, run.tokenizer(), task, limit=5)
+    assert (result.n, result.accuracy) == (5, lines[12]["pick"])
 
 
 ASKED = [{"task": "mmlu", "split": "validation"}]

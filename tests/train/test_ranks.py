@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from parrotlet import ranks
+from parrotlet.cli import main
 from parrotlet.optim.sharded_muon import choose_owners, rows_of
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, score_stage, train_stage, train_tokenizer
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
 from parrotlet.train.estimate import memory
-from rank_jobs import CONFIG
+from rank_jobs import CONFIG, pass_at_k
 from small_bundle import write_small_bundle
 from small_run import write_small_run
 
@@ -35,11 +37,26 @@ tasks = [
 """
 
 
+CORE = """core_every = 8
+core_limit = 7
+"""
+TASKS = """tasks_every = 10
+tasks_limit = 7
+tasks = [{ task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "validation" }]
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     text = write_small_run(folder).replace("tokens_per_step = 256", "tokens_per_step = 384")
     (folder / "recipe.toml").write_text(text + EVALUATION)
+    bundle = write_small_bundle(folder / "eval_bundle")
+    with zipfile.ZipFile(folder / "bundle.zip", "w") as file:
+        for path in filter(Path.is_file, bundle.rglob("*")):
+            file.write(path, path.relative_to(folder))
+    measured = text.replace("[data]", f'[data]\ncore = "{bundle}"').replace("[base]", "[base]\n" + CORE)
+    (folder / "measured.toml").write_text(measured.replace("[sft]", "[sft]\n" + TASKS) + EVALUATION)
     return folder
 
 
@@ -120,7 +137,7 @@ def test_one_rank_gives_the_scores_of_two(done):
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # torch's reader, in one process
 def test_all_stages_on_two_ranks_then_on_one(done):
     """The same batches; losses as near as those of one rank that adds in another order; resumed by one rank alone."""
-    two, recipe = Run.open(done / "run-2"), str(done / "recipe.toml")
+    two, recipe = Run.open(done / "run-2"), str(done / "measured.toml")
     one = one_rank(done / "run-1", Recipe.load(recipe))
     overrides = {f"{stage}.device_batch_size": 1 for stage in STAGES}
     reordered = one_rank(done / "reordered", Recipe.load(recipe, overrides))
@@ -129,6 +146,7 @@ def test_all_stages_on_two_ranks_then_on_one(done):
             assert series(two, stage, name) == series(one, stage, name), (stage, name)
         assert furthest(two, one, stage) <= 3 * max(furthest(reordered, one, stage), 1e-6), stage
         for line, same in zip(two.validation(stage).read(), one.validation(stage).read(), strict=True):
+            assert line.pop("core_tasks", None) == same.pop("core_tasks", None)
             assert line == pytest.approx(same, rel=1e-3)
         assert two.load(stage).model.keys() == one.load(stage).model.keys()
 
@@ -147,6 +165,29 @@ def test_all_stages_on_two_ranks_then_on_one(done):
     train_stage(two, "base")
     assert series(two, "base", "batch_hash") == before[1]
     assert series(two, "base", "loss") == pytest.approx(before[0], abs=3 * max(furthest(reordered, one, "base"), 1e-6))
+
+
+@pytest.mark.slow
+def test_what_is_measured_on_the_way_is_shared(done):
+    """CORE and tasks, when they are due: in `test_all_stages_…` they are those of one rank."""
+    run = Run.open(done / "run-2")
+    for stage, name, due in (("base", "core of 1 tasks", [8, 12]), ("sft", "multiple-choice", [0, 10, 14])):
+        assert [line["step"] for line in run.validation(stage).read() if name in line] == due
+
+
+@pytest.mark.slow
+def test_pass_at_k_of_two_ranks_is_that_of_one(done, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["parrotlet", *map(str, pass_at_k(done))])
+    main()
+    told = capsys.readouterr().out
+    assert "pass@3" in told
+    assert (done / "pass_at_k.txt").read_text() == told
+
+
+@pytest.mark.slow
+def test_the_published_bundle_is_fetched_by_one_rank(done):
+    assert (done / "fetched").read_text() == "eval_bundle.zip\n"
+    assert list(json.loads((done / "run-2" / "mid" / "core.json").read_text())["tasks"]) == ["a"]
 
 
 @pytest.mark.slow

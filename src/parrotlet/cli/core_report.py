@@ -1,9 +1,10 @@
-"""CORE on the terminal: a line a task, with what GPT-2 reached."""
+"""CORE on the terminal: a line a task, with what GPT-2 reached; and the file that keeps it."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +14,49 @@ from rich.table import Table
 from .. import ranks
 from ..errors import UserError
 from ..evals.core import CoreResult, core, evaluate_core_task
-from ..evals.core_bundle import CoreTask, published_bundle, published_results, read_bundle
+from ..evals.core_bundle import CoreTask, bundle_folder, published_results, read_bundle
 from ..evals.language_model import LanguageModel
+from ..evals.statistics import mean_centred
+from ..files import write_json
 from ..train import ProgressLine
 
-PUBLISHED = Path("published")
-"""In place of a folder: the bundle as published, downloaded."""
+Keep = Callable[[CoreResult, Sequence[str]], None]
+"""Called with each result and the names of all tasks of the bundle."""
 
 
-def measure_core(model: LanguageModel, bundle: Path, names: Sequence[str] | None, limit: int | None) -> dict[str, Any]:
-    """Measure the tasks of the bundle, or those of `names`, print them, and return them as plain values."""
-    bundle = published_bundle() if bundle == PUBLISHED else bundle
-    there, missing = read_bundle(bundle)
+def measure_core(
+    model: LanguageModel,
+    bundle: str,
+    names: Sequence[str] | None,
+    limit: int | None,
+    keep: Keep = lambda result, every: None,
+) -> None:
+    """Measure the tasks of the bundle, or those of `names`, and print them."""
+    with ranks.first_rank_first():
+        folder = bundle_folder(bundle)
+    there, missing = read_bundle(folder)
     for task in missing:
         if ranks.is_first() and (names is None or task.name in names):
             print(f"{task.name} is left out: {task.path} is missing", file=sys.stderr)
-    results = [_measure(model, task, limit) for task in _asked(there, names)]
-    mean, half = core(results)
-    complete = len(results) == len(there) + len(missing)
-    _print(results, mean, half, complete, published_results(bundle))
-    tasks = {result.task.name: result.to_json() for result in results}
-    return {"core": mean, "low": mean - half, "high": mean + half, "complete": complete, "tasks": tasks}
+    every = [task.name for task in there + missing]
+    results = []
+    for task in _asked(there, names):
+        results.append(_measure(model, task, limit))
+        keep(results[-1], every)
+    _print(results, len(results) == len(every), limit, published_results(folder))
+
+
+def keep_core(path: Path, checkpoint: str, result: CoreResult, every: Sequence[str]) -> None:
+    """Write a result into a file, beside those of the same checkpoint that are there."""
+    if not ranks.is_first():
+        return
+    before: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    tasks = before["tasks"] if before.get("checkpoint") == checkpoint else {}
+    tasks = tasks | {result.task.name: result.to_json()}
+    tasks = {name: tasks[name] for name in every if name in tasks}
+    mean, half = mean_centred(tasks.values())
+    measured = {"core": mean, "low": mean - half, "high": mean + half, "complete": len(tasks) == len(every)}
+    write_json(path, {"checkpoint": checkpoint} | measured | {"tasks": tasks})
 
 
 def _asked(tasks: Sequence[CoreTask], names: Sequence[str] | None) -> list[CoreTask]:
@@ -50,9 +73,7 @@ def _measure(model: LanguageModel, task: CoreTask, limit: int | None) -> CoreRes
     return result
 
 
-def _print(
-    results: Sequence[CoreResult], mean: float, half: float, complete: bool, published: dict[str, float]
-) -> None:
+def _print(results: Sequence[CoreResult], complete: bool, limit: int | None, published: dict[str, float]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for name in ("accuracy", "chance", "centred", "95 % interval", "GPT-2"):
@@ -64,6 +85,9 @@ def _print(
     known = [published[result.task.name] for result in results if result.task.name in published]
     theirs = sum(known) / len(known) if len(known) == len(results) else None
     label = "CORE" if complete else f"mean of {len(results)}"
+    if limit:
+        label += f"{' of' if complete else ','} the first {limit} of each"
+    mean, half = core(results)
     table.add_row(label, "", "", f"{mean:.3f}", f"{mean - half:.3f} – {mean + half:.3f}", _figure(theirs), style="bold")
     console = Console(highlight=False)
     console.print(table)

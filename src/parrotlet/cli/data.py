@@ -14,7 +14,7 @@ from ..data.overlap import NGRAM, Overlap, Questions, conversations_of, document
 from ..errors import UserError
 from ..stages import STAGES
 from ..tasks import Task, TaskSpec
-from ..train import ProgressLine, Sources, download_recipe
+from ..train import ProgressLine, Sources, askable, download_recipe
 from .options import RecipeOptions
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _pairs(sources: Sources, ngram: int) -> Iterator[Overlap]:
     """Everything that is trained on against everything that is asked, each once."""
     recipe = sources.recipe
     stages = [recipe.stage(name) for name in STAGES]
-    asked = dict.fromkeys([*recipe.eval.tasks, *(spec for stage in stages for spec in stage.tasks)])
+    asked = dict.fromkeys([*askable(recipe.eval.tasks), *(spec for stage in stages for spec in stage.tasks)])
     questions = Questions([_named(sources, spec) for spec in asked], ngram)
     for source in sources.training_texts:
         line = ProgressLine("overlap", len(source.documents))

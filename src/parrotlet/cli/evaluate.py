@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
 from .. import ranks
 from ..engine import Sampling
 from ..errors import UserError
-from ..evals import centred
 from ..evals.language_model import HuggingFaceModel, OwnModel
 from ..evals.pass_at_k import sample_task
+from ..recipe import MachineSettings
 from ..stages import StageName
-from ..tasks import TaskSpec
-from ..train import ProgressLine, Run, Sources, load_model, score_stage
-from ..train.checkpoint import write_json
-from .core_report import measure_core
+from ..tasks import TAKES, TRAINED_ON_ONLY, TaskSpec
+from ..train import ProgressLine, Run, askable, load_model, score_stage
+from ..train.machine import resolve_machine
+from .core_report import keep_core, measure_core
 from .lm_eval_report import measure_lm_eval
 from .options import latest_run
 from .report import print_table
+
+TEMPERATURE = 0.8
 
 
 def evaluate(
@@ -28,36 +30,48 @@ def evaluate(
     stage: StageName | None = None,
     tasks: str | None = None,
     limit: int | None = None,
-    core: Path | None = None,
+    core: str | None = None,
     hf: Path | None = None,
     trust_code: bool = False,
     lm_eval: str | None = None,
     samples: int | None = None,
-    temperature: float = 0.8,
+    temperature: float | None = None,
 ) -> None:
     """Ask a trained stage the evaluation tasks again and write the results.
 
-    With --core the 22 tasks of CORE are measured instead; those of a run's stage are written to its core.json.
+    What more problems gave, of the same checkpoint, stays. HumanEval's programs run in a sandbox; where that can't be
+    had, PARROTLET_UNISOLATED_PYTHON=1 runs them all the same. See docs/evaluation.md.
 
     Args:
         run: Folder of the run. Default: the newest.
         stage: Which stage. Default: every one that is trained.
-        tasks: Names of tasks among the recipe's, separated by commas. Default: all of them. With --core: of CORE's.
+        tasks: Names, separated by commas, of the recipe's tasks or of any other (humaneval), whose test split is asked.
+            Default: all of the recipe's. With --core: of CORE's.
         limit: Problems of each task, at most. Default: the recipe's; with --core: all.
-        core: Folder of CORE's evaluation bundle (core.yaml, eval_data/, …), or `published`, to download it.
+        core: Measure the 22 tasks of CORE instead: `published`, which is downloaded, or a folder with the bundle
+            (core.yaml, eval_data/, …). Each task is written, when it is done, to the stage's core.json, or with
+            --limit N to its core-first-N.json.
         hf: With --core: a folder with a causal language model of Hugging Face, instead of a run.
         trust_code: Let the folder of --hf run code of its own.
         lm_eval: Ask a run's stage these tasks of lm-eval instead, separated by commas; a folder among them
             defines tasks of your own. The results are written to the stage's lm_eval.json.
-        samples: Draw this many answers to each problem instead, and tell pass@1 and pass@SAMPLES; writes no results.
-        temperature: With --samples: higher is more varied.
+        samples: Draw this many answers to each problem instead, and tell pass@1 to pass@SAMPLES; writes no results.
+        temperature: With --samples: higher is more varied. Default: 0.8.
     """
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]
     _check_at_least_1(limit=limit, samples=samples)
+    _check_together(core=core, lm_eval=lm_eval, samples=samples)
+    if tasks is not None and lm_eval is not None:
+        raise UserError("--lm-eval names lm-eval's tasks itself: leave --tasks out")
+    if trust_code and hf is None:
+        raise UserError("--trust-code is for a model of --hf, and none is named")
+    if temperature is not None and samples is None:
+        raise UserError("--temperature is for --samples: all else is answered with the likeliest token")
     if hf is not None:
         if core is None or run is not None or stage is not None:
             raise UserError("--hf names the model for --core, without --run and --stage: --core BUNDLE --hf FOLDER")
-        measure_core(HuggingFaceModel(hf, trust_code=trust_code), core, names, limit)
+        device = resolve_machine(MachineSettings()).device
+        measure_core(HuggingFaceModel(hf, device=device, trust_code=trust_code), core, names, limit)
         return
     opened = Run.open(run or latest_run())
     stages: list[StageName] = [stage] if stage else opened.stages()
@@ -68,11 +82,12 @@ def evaluate(
             elif lm_eval is not None:
                 measure_lm_eval(opened, name, lm_eval.split(","), limit)
             elif samples is not None:
-                _pass_at_k(opened, name, names, limit, samples, Sampling(temperature=temperature))
+                sampling = Sampling(temperature=TEMPERATURE if temperature is None else temperature)
+                _pass_at_k(opened, name, names, limit, samples, sampling)
             else:
-                score_stage(opened, name, _recipe_tasks(opened, names), limit)
+                score_stage(opened, name, _specs(opened, names), limit)
     if core is None and lm_eval is None and samples is None and ranks.is_first():
-        _print_results(opened.read_results())
+        print_table(opened.read_results())
 
 
 def _check_at_least_1(**options: int | None) -> None:
@@ -81,41 +96,54 @@ def _check_at_least_1(**options: int | None) -> None:
             raise UserError(f"--{name} {value}: at least 1")
 
 
-def _core(run: Run, stage: StageName, bundle: Path, names: list[str] | None, limit: int | None) -> None:
+def _check_together(**options: object) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} measure different things: give one of them")
+
+
+def _core(run: Run, stage: StageName, bundle: str, names: list[str] | None, limit: int | None) -> None:
     print(f"{run.folder}, stage {stage}")
-    measured = measure_core(OwnModel(load_model(run, stage), run.tokenizer()), bundle, names, limit)
-    write_json(run.stage_folder(stage) / "core.json", {"checkpoint": run.identity(stage)} | measured)
+    path = run.stage_folder(stage) / ("core.json" if limit is None else f"core-first-{limit}.json")
+    model = OwnModel(load_model(run, stage), run.tokenizer())
+    measure_core(model, bundle, names, limit, partial(keep_core, path, run.identity(stage)))
 
 
 def _pass_at_k(
     run: Run, stage: StageName, names: list[str] | None, limit: int | None, samples: int, sampling: Sampling
 ) -> None:
-    model, tokenizer, sources, settings = load_model(run, stage), run.tokenizer(), Sources(run.recipe), run.recipe.eval
+    specs, settings = _specs(run, names), run.recipe.eval
+    tasks = [run.sources.task(spec) for spec in specs or askable(settings.tasks)]
+    model, tokenizer = load_model(run, stage), run.tokenizer()
     sampling = replace(sampling, max_tokens=settings.max_tokens)
-    for spec in _recipe_tasks(run, names):
-        task = sources.task(spec)
-        if names is None and task.kind != "generative":
-            continue
+    for task in tasks if specs else [task for task in tasks if task.kind == "generative"]:
         line = ProgressLine(stage, 1)
         measured = sample_task(
             model, tokenizer, task, samples=samples, sampling=sampling, limit=limit or settings.limit, on_progress=line
         )
         line.close()
-        shares = [f"pass@{k} {100 * measured.at(k):.1f} %" for k in sorted({1, samples})]
-        print(f"{stage} {task.name}: {', '.join(shares)} of {len(measured.correct)}")
+        shares = ", ".join(_share(k, measured.at(k), *measured.interval(k)) for k in _up_to(samples))
+        print(f"{stage} {task.name}: {shares}; of {len(measured.correct)} problems")
 
 
-def _print_results(results: dict[str, Any]) -> None:
-    """The table, and for each stage the mean of its tasks' centred accuracies."""
-    print_table(results)
-    for name, entry in results["stages"].items():
-        if tasks := entry["tasks"].values():
-            value = mean(centred(task["accuracy"], task["chance"]) for task in tasks)
-            print(f"ChatCORE of {name}: {value:.3f} (mean over {len(tasks)} tasks; 0 is guessing, 1 all right)")
+def _up_to(samples: int) -> list[int]:
+    """1, 2, 4, … and `samples`."""
+    return sorted({*(1 << i for i in range(samples.bit_length())), samples})
 
 
-def _recipe_tasks(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...]:
-    known = {spec.name or spec.task: spec for spec in run.recipe.eval.tasks}
-    if unknown := [name for name in names or () if name not in known]:
-        raise UserError(f"--tasks {', '.join(unknown)}: the recipe's tasks are {', '.join(known)}")
-    return tuple(known.values()) if names is None else tuple(known[name] for name in names)
+def _share(k: int, value: float, low: float, high: float) -> str:
+    return f"pass@{k} {100 * value:.1f} % [{100 * low:.1f}–{100 * high:.1f}]"
+
+
+def _specs(run: Run, names: list[str] | None) -> tuple[TaskSpec, ...] | None:
+    """The tasks of these names: the recipe's, or any other with its test split."""
+    if names is None:
+        return None
+    own = {spec.name or spec.task: spec for spec in run.recipe.eval.tasks}
+    known = list(dict.fromkeys([*own, *(name for name in TAKES if name not in TRAINED_ON_ONLY)]))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UserError(f"--tasks: nothing to ask is called {name!r}{hint}; there are {', '.join(known)}")
+    return tuple(own[name] if name in own else TaskSpec(task=name, split="test") for name in names)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import ranks
 from ..errors import UserError
 from ..files import write_json
 from ..stages import StageName
@@ -16,10 +18,13 @@ from ..train import ProgressLine, Run, load_model
 
 
 def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int | None) -> None:
-    """Ask a stage tasks of lm-eval, print lm-eval's table, and write the results into the stage's folder.
+    """Ask a stage tasks of lm-eval, print lm-eval's table, and write the results into the stage's folder, beside those
+    of other tasks.
 
     A folder among `tasks` holds definitions of further tasks.
     """
+    if ranks.world_size() > 1:
+        raise UserError("--lm-eval asks with one process: leave torchrun out")
     try:
         from lm_eval import simple_evaluate
         from lm_eval.tasks import TaskManager
@@ -39,5 +44,9 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
     line.close()
     print(f"{run.folder}, stage {stage}")
     print(make_table(found))
-    kept = {name: found[name] for name in ("results", "n-samples", "versions")}
-    write_json(run.stage_folder(stage) / "lm_eval.json", {"checkpoint": run.identity(stage)} | kept)
+    path, checkpoint = run.stage_folder(stage) / "lm_eval.json", run.identity(stage)
+    before: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if before.get("checkpoint") != checkpoint:
+        before = {}
+    kept = {name: before.get(name, {}) | found[name] for name in ("results", "n-samples", "versions")}
+    write_json(path, {"checkpoint": checkpoint} | kept)

@@ -30,6 +30,8 @@ def print_table(results: dict[str, Any]) -> None:
         if any(cell and cell["without_tool"] for cell in cells):
             without = [cell["without_tool"] if cell else None for cell in cells]
             table.add_row("  no calculator", *map(accuracy, without), "", style="dim")
+    if any(entry.get("chat_core") for entry in stages.values()):
+        table.add_row("ChatCORE", *(_chat_core(entry.get("chat_core")) for entry in stages.values()), "0")
     console = Console(highlight=False)
     console.print()
     console.print(table)
@@ -46,6 +48,10 @@ def accuracy(cell: dict[str, Any] | None) -> str:
         return "–"
     interval = f" [{100 * cell['low']:.0f}–{100 * cell['high']:.0f}]" if "low" in cell else ""
     return f"{100 * cell['accuracy']:.0f}{interval}"
+
+
+def _chat_core(measured: dict[str, float] | None) -> str:
+    return f"{measured['value']:.3f} ± {measured['high'] - measured['value']:.3f}" if measured else "–"
 
 
 def print_conversations(run: Run) -> None:

@@ -26,6 +26,11 @@ class Row:
     """Where what is scored begins; at least 1."""
 
     @property
+    def key(self) -> tuple[tuple[int, ...], int]:
+        """The same for rows that are the same."""
+        return tuple(self.ids), self.start
+
+    @property
     def scored(self) -> list[int]:
         """What is scored."""
         return self.ids[self.start :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,11 +17,13 @@ from ..tasks import Task
 from ..tokenizer import Tokenizer
 from ..tools import ToolError, calculate
 from .judging import Progress, judge_all
-from .statistics import wilson_interval
+from .statistics import mean_centred, wilson_interval
 
 KEPT_ANSWERS = 200
 """Answers of a task that are kept for reading."""
 CHOICE_BATCH = 32
+CHAT_CORE = ("arc-easy", "arc-challenge", "mmlu", "gsm8k", "humaneval", "letter-counting")
+"""The tasks of ChatCORE, nanochat's measure of a chat model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,17 @@ def evaluate_task(
         if not without_tool or not results[0].called:
             return results[0]
     return replace(results[0], without_tool=results[1])
+
+
+def chat_core(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """ChatCORE: the mean centred accuracy over its tasks, with its 95 % interval. None if one of them is not there.
+
+    `tasks`: as in `results.json`.
+    """
+    if not tasks.keys() >= set(CHAT_CORE):
+        return None
+    value, half = mean_centred([tasks[name] for name in CHAT_CORE])
+    return {"value": value, "low": value - half, "high": value + half}
 
 
 def chosen_items(n: int, limit: int | None) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from .branches import Batch, Row, Tree
 from .core_bundle import CoreTask
 from .core_prompts import chosen_items, rows_of
 from .language_model import LanguageModel
-from .statistics import centred, wilson_interval
+from .statistics import centred, mean_centred, wilson_interval
 
 BATCH_TOKENS = 1024
 """Tokens, filling included, that are computed at a time on a CPU: more would leave its caches."""
@@ -51,11 +50,6 @@ class CoreResult:
         low, high = wilson_interval(sum(self.right), len(self.right))
         return centred(low, self.task.chance), centred(high, self.task.chance)
 
-    @property
-    def variance(self) -> float:
-        """Of `centred`, from that of a share."""
-        return self.accuracy * (1 - self.accuracy) / len(self.right) / (1 - self.task.chance) ** 2
-
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         low, high = self.interval
@@ -64,10 +58,8 @@ class CoreResult:
 
 
 def core(results: Sequence[CoreResult]) -> tuple[float, float]:
-    """The mean of the centred accuracies, and half the width of its 95 % interval (over the choice of items)."""
-    n = len(results)
-    half = 1.96 * math.sqrt(sum(result.variance for result in results)) / n
-    return sum(result.centred for result in results) / n, half
+    """See `mean_centred`."""
+    return mean_centred([result.to_json() for result in results])
 
 
 @torch.inference_mode()
@@ -102,17 +94,22 @@ def score(
 ) -> list[list[Score]]:
     """For each row of each item the mean loss of what is scored, in nats, and whether all of it was the likeliest.
 
-    What the rows of an item begin with is computed once, and items of like lengths are computed together.
+    What the rows of an item begin with is computed once, and items of like lengths are computed together. Rows of an
+    item that are the same have the same score, to the last bit: of equal choices the first is taken.
     """
     batch_tokens = batch_tokens or (BATCH_TOKENS if model.device.type == "cpu" else ACCELERATOR_BATCH_TOKENS)
-    parts = items if model.branches else [[row] for rows in items for row in rows]
+    distinct = [{row.key: row for row in rows} for rows in items]
+    parts = [[*rows.values()] for rows in distinct]
+    if not model.branches:
+        parts = [[row] for rows in parts for row in rows]
     trees = [Tree(rows) for rows in parts]
     scores: dict[int, list[Score]] = {}
     for batch in _batches(trees, batch_tokens):
         scores |= zip(batch, _score(model, [trees[i] for i in batch]), strict=True)
         on_progress(len(scores), len(trees))
     flat = iter(pair for i in range(len(trees)) for pair in scores[i])
-    return [[next(flat) for _ in rows] for rows in items]
+    found = [{key: next(flat) for key in rows} for rows in distinct]
+    return [[scored[row.key] for row in rows] for rows, scored in zip(items, found, strict=True)]
 
 
 def _batches(trees: Sequence[Tree], batch_tokens: int) -> Iterator[list[int]]:

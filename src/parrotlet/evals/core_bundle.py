@@ -9,7 +9,6 @@ eval_data/…           the items, one JSON object a line
 from __future__ import annotations
 
 import csv
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,11 @@ from typing import Any, Literal, cast
 import yaml
 
 from ..errors import UserError
-from ..files import cache_folder, written_aside
+from ..files import cache_folder, parse_json_line, read_lines, written_aside
 from ..hub.pinned import CORE_BUNDLE, fetch_pinned
+
+PUBLISHED = "published"
+"""In place of a folder: the bundle as published."""
 
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
 
@@ -47,17 +49,15 @@ class CoreTask:
 
     def items(self) -> list[dict[str, Any]]:
         """All items; raises `UserError`, naming the line, if one is none."""
-        lines = self.path.read_text("utf-8").splitlines()
-        return [self._item(line, f"{self.path}, line {i + 1}") for i, line in enumerate(lines) if line.strip()]
+        return [self._item(number, line) for number, line in read_lines(self.path, self.path)]
 
-    def _item(self, line: str, where: str) -> dict[str, Any]:
-        try:
-            item = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{where}: not JSON ({error})") from None
-        for name, kind in FIELDS[self.kind].items():
+    def _item(self, number: int, line: bytes) -> dict[str, Any]:
+        fields = FIELDS[self.kind]
+        item = parse_json_line(self.path, number, line, f"an object with {', '.join(fields)}")
+        for name, kind in fields.items():
             if not isinstance(item, dict) or not isinstance(item.get(name), kind):
-                raise UserError(f"{where}: an item of {self.name} needs {name!r}, found {line[:80]!r}")
+                found = repr(item)[:80]
+                raise UserError(f"{self.path}, line {number}: an item of {self.name} needs {name!r}, found {found}")
         return item
 
 
@@ -78,8 +78,14 @@ def read_bundle(folder: Path) -> tuple[list[CoreTask], list[CoreTask]]:
     return there, [task for task in tasks if task not in there]
 
 
+def bundle_folder(where: str) -> Path:
+    """The folder that `where` names. The published bundle is downloaded and unpacked into the cache folder the first
+    time; raises `UserError` if it can't be had."""
+    return published_bundle() if where == PUBLISHED else Path(where)
+
+
 def published_bundle() -> Path:
-    """The folder of the published bundle, downloaded and unpacked into the cache folder the first time."""
+    """See `bundle_folder`."""
     folder = cache_folder() / f"core-{CORE_BUNDLE.sha256[:16]}"
     if not folder.exists():
         archive = fetch_pinned(CORE_BUNDLE)

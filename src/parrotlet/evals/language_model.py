@@ -56,7 +56,7 @@ class HuggingFaceModel:
 
     branches = False
 
-    def __init__(self, folder: Path, *, trust_code: bool = False) -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", trust_code: bool = False) -> None:
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError:
@@ -64,10 +64,11 @@ class HuggingFaceModel:
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no model of Hugging Face: there is no config.json")
         try:
-            self._model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_code).eval()
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_code)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_code)
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"{folder}: transformers can't load it: {error}") from None
+        self._model = model.eval().to(device)
         self.device = self._model.device
         self.context = getattr(self._model.config, "max_position_embeddings", self._tokenizer.model_max_length)
         self.prefix = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]

@@ -16,6 +16,7 @@ from ..tasks import Task
 from ..tokenizer import Tokenizer
 from .chat_tasks import chosen_items, question
 from .judging import judge_all
+from .statistics import wilson_interval
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -36,6 +37,14 @@ class Sampled:
     def at(self, k: int) -> float:
         """pass@k, the mean over all items."""
         return mean(pass_at_k(self.samples, correct, k) for correct in self.correct)
+
+    def interval(self, k: int) -> tuple[float, float]:
+        """An interval that holds pass@k with at least 95 % confidence, over the choice of items.
+
+        That of a share: what lies between 0 and 1 varies most where it is one or the other.
+        """
+        n = len(self.correct)
+        return wilson_interval(n * self.at(k), n)
 
 
 def sample_task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .. import __version__
@@ -10,6 +11,7 @@ from ..recipe import StageSettings
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from ..train import Run
+from ..train.checkpoint import list_checkpoints
 
 _HEADER = """---
 library_name: transformers
@@ -114,11 +116,29 @@ def _task(spec: TaskSpec) -> str:
 
 
 def _results(run: Run, stage: StageName, state: dict[str, Any]) -> str:
-    """The scores of this very checkpoint; nothing if it was not scored."""
-    entry = run.read_results()["stages"].get(stage)
-    if not entry or entry["step"] != state["step"] or entry.get("checkpoint") != run.identity(stage):
+    """What this very checkpoint reached; nothing if it was not measured."""
+    if state["step"] != list_checkpoints(run.stage_folder(stage))[-1]:
         return ""
-    lines = ["\n## Results\n", "| task | accuracy | 95 % interval | problems | chance |", "|---|---|---|---|---|"]
+    found = _scores(run, stage) + _core(run, stage)
+    return f"\n## Results\n{found}" if found else ""
+
+
+def _core(run: Run, stage: StageName) -> str:
+    """CORE, or the mean over those of its tasks that were asked."""
+    path = run.stage_folder(stage) / "core.json"
+    measured: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if measured.get("checkpoint") != run.identity(stage):
+        return ""
+    label = "CORE" if measured["complete"] else f"Mean over {len(measured['tasks'])} of CORE's tasks"
+    interval = f"95 % interval {measured['low']:.3f} to {measured['high']:.3f}"
+    return f"\n{label}: {measured['core']:.3f} ({interval}; 0 is guessing, 1 all right).\n"
+
+
+def _scores(run: Run, stage: StageName) -> str:
+    entry = run.read_results()["stages"].get(stage)
+    if not entry or entry.get("checkpoint") != run.identity(stage):
+        return ""
+    lines = ["\n| task | accuracy | 95 % interval | problems | chance |", "|---|---|---|---|---|"]
     for name, task in entry["tasks"].items():
         low, high = 100 * task["low"], 100 * task["high"]
         cells = (f"{100 * task['accuracy']:.1f} %", f"{low:.1f}–{high:.1f} %", f"{task['n']:,}")

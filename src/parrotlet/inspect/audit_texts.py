@@ -14,7 +14,7 @@ from ..errors import MOST_BAD_ROWS, BadRows, UserError
 from ..stages import STAGES, Stage
 from ..tasks import Task, TaskMixture
 from ..tokenizer.stored import SPECIAL_TOKENS
-from ..train import Sources
+from ..train import Sources, askable
 from .findings import Finding, Kind, Places
 
 ITEMS = 20_000
@@ -56,7 +56,8 @@ def audit_texts(sources: Sources, stage: Stage, *, full: bool) -> list[Finding]:
 def _conversations(sources: Sources, stage: Stage, full: bool) -> list[Finding]:
     recipe, settings = sources.recipe, sources.recipe.stage(stage.name)
     mixture = sources.mixture(settings.train)
-    held_out = [sources.task(s) for s in dict.fromkeys((*settings.validation, *settings.tasks, *recipe.eval.tasks))]
+    asked = dict.fromkeys((*settings.validation, *settings.tasks, *askable(recipe.eval.tasks)))
+    held_out = [sources.task(spec) for spec in asked]
     audit = _ConversationAudit(mixture)
     for item in range(len(mixture) if full else min(len(mixture), ITEMS)):
         audit.look_at(item)

@@ -90,7 +90,7 @@ def read_passages(path: Path) -> list[Passage]:
     if path.suffix == ".json":
         return _parts(_json(content, str(path)), str(path))
     if path.suffix == ".jsonl":
-        lines = [(n, line) for n, line in enumerate(content.splitlines(), start=1) if line.strip()]
+        lines = [(n, line) for n, line in enumerate(content.split("\n"), start=1) if line.strip()]
         places = ((f"{path}, line {n}", line) for n, line in lines)
         return [passage for where, line in places for passage in _parts(_json(line, where), where)]
     return [Passage("", content)]

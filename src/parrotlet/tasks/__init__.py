@@ -4,9 +4,11 @@ from .base import Kind, Split, Task
 from .build import build_task
 from .judge import extract_final_value, same_value
 from .mixture import TaskMixture, TaskSequence
-from .spec import TaskSpec
+from .spec import TAKES, TRAINED_ON_ONLY, TaskSpec
 
 __all__ = [
+    "TAKES",
+    "TRAINED_ON_ONLY",
     "Kind",
     "Split",
     "Task",

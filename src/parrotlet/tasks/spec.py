@@ -21,6 +21,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "letter-counting": ("size",),
 }
 """Every task, and which fields of a spec have a meaning for some tasks only."""
+TRAINED_ON_ONLY = ("smoltalk", "custom-json")
+"""Those of them that can't judge an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

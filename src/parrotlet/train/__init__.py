@@ -1,7 +1,7 @@
 """Training: the loop, checkpoints, and a run from its recipe to its results."""
 
 from ..progress import ProgressLine, duration
-from .download import download_recipe
+from .download import askable, download_recipe
 from .loop import Callback, StoppedByUser, Training, train
 from .pipeline import run_pipeline, score_stage, train_stage
 from .run import Run
@@ -15,6 +15,7 @@ __all__ = [
     "Sources",
     "StoppedByUser",
     "Training",
+    "askable",
     "download_recipe",
     "duration",
     "load_model",

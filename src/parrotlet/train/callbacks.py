@@ -13,9 +13,10 @@ from ..engine import Engine, Sampling
 from ..errors import UserError
 from ..evals import evaluate_task
 from ..evals.core import core, evaluate_core_task
-from ..evals.core_bundle import CoreTask, read_bundle
+from ..evals.core_bundle import CoreTask
 from ..evals.language_model import OwnModel
 from ..progress import ProgressLine, duration
+from .download import no_core
 from .loop import Callback, Training
 
 SAMPLE_PROMPTS = ("The", "In the morning", "小")
@@ -115,20 +116,24 @@ class Core(Callback):
     """
 
     def on_start(self, training: Training) -> None:
-        """Find the tasks."""
+        """Find the tasks; if one of several ranks has none, none is asked."""
         self.tasks: list[CoreTask] = []
         self.name = "core"
         if not training.settings.core_every:
             return
-        try:
-            self.tasks, missing = read_bundle(training.run.sources.core_bundle)
-        except UserError as error:
-            self._say(f"is not measured: {error} ([data] core names the folder)")
-            return
-        if missing:
+        error, missing = None, []
+        with ranks.first_rank_first():
+            try:
+                self.tasks, missing = training.run.sources.core_tasks()
+            except UserError as found:
+                error = found
+        if errors := list(filter(None, ranks.gather(error))):
+            self.tasks = []
+            self._say(no_core(errors[0]))
+        elif missing:
             self.name = f"core of {len(self.tasks)} tasks"
             names = ", ".join(task.name for task in missing)
-            self._say(f"{names}: left out, the files are missing")
+            self._say(f"{'core':<10} {names}: left out, the files are missing")
 
     def on_validation(self, training: Training, line: dict[str, Any]) -> None:
         """Measure if it is due, or at the end."""
@@ -145,7 +150,7 @@ class Core(Callback):
 
     def _say(self, text: str) -> None:
         if ranks.is_first():
-            print(f"{'core':<10} {text}", file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
 
 class Tracker(Callback):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .. import ranks
-from ..evals import TaskResult, evaluate_loss, evaluate_task
+from ..evals import TaskResult, chat_core, evaluate_loss, evaluate_task
 from ..files import write_text
 from ..progress import ProgressLine
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Core, Samples, TaskAccuracy, Tracker
 from .checkpoint import list_checkpoints
-from .download import check_data
+from .download import askable, check_data, judged_task
 from .loop import Callback, train
 from .run import Run
 from .setup import check_start, load_model, prepare, train_tokenizer
@@ -83,22 +84,27 @@ def _finished(run: Run, stage: StageName) -> bool:
 def scored(run: Run, stage: StageName) -> bool:
     """Whether the results hold scores of the stage's last checkpoint on all of the recipe's tasks."""
     entry = ranks.gather(run.read_results())[0]["stages"].get(stage, {})
-    asked = {spec.name or spec.task for spec in run.recipe.eval.tasks}
+    asked = {spec.name or spec.task for spec in _askable(run)}
     return entry.get("checkpoint") == run.identity(stage) and asked <= entry["tasks"].keys()
+
+
+def _askable(run: Run) -> tuple[TaskSpec, ...]:
+    """The recipe's evaluation tasks that every rank's machine can ask."""
+    return min(ranks.gather(askable(run.recipe.eval.tasks)), key=len)
 
 
 def score_stage(
     run: Run, stage: StageName, specs: Sequence[TaskSpec] | None = None, limit: int | None = None
 ) -> dict[str, Any]:
     """Ask a stage the recipe's evaluation tasks (or `specs`), write its results and its answers, return the
-    entry."""
+    entry. What the same checkpoint answered to more problems of a task stays.
+    """
     began = time.monotonic()
     settings = run.recipe.eval
-    settings = replace(settings, tasks=tuple(specs or settings.tasks), limit=limit or settings.limit)
+    settings = replace(settings, tasks=tuple(specs or _askable(run)), limit=limit or settings.limit)
     model, tokenizer, sources = load_model(run, stage), run.tokenizer(), run.sources
     results: dict[str, TaskResult] = {}
-    for spec in settings.tasks:
-        task = sources.task(spec)
+    for task in [judged_task(sources, spec) for spec in settings.tasks]:
         line = ProgressLine(stage, len(task))
         results[task.name] = evaluate_task(
             model,
@@ -111,24 +117,35 @@ def score_stage(
         )
         line.close(f"{task.name}: {results[task.name].summary()}")
     validation = evaluate_loss(model, sources.validation_batches(STAGES[stage], tokenizer), tokenizer.bytes_per_token)
+    written = run.read_results()
+    before = written["stages"].get(stage, {})
+    same_model = before.get("checkpoint") == run.identity(stage)
+    kept = before["tasks"] if same_model else {}
+    results = _without_poorer(results, kept)
+    tasks = kept | {name: result.to_json() for name, result in results.items()}
     entry = {
         "step": list_checkpoints(run.stage_folder(stage))[-1],
         "checkpoint": run.identity(stage),
         "val_bpb": validation.bits_per_byte,
         "val_loss": validation.loss,
-        "tasks": {name: result.to_json() for name, result in results.items()},
+        "tasks": tasks,
+        "chat_core": chat_core(tasks),
     }
-    written = run.read_results()
-    before = written["stages"].get(stage, {})
-    same_model = before.get("checkpoint") == entry["checkpoint"]
-    if same_model:
-        entry["tasks"] = before["tasks"] | entry["tasks"]
     _write_answers(run, stage, results, keep_others=same_model)
     written["stages"][stage] = entry
     written["stages"] = {name: written["stages"][name] for name in STAGES if name in written["stages"]}
     run.write_results(written)
     _add_wall_seconds(run, time.monotonic() - began)
     return entry
+
+
+def _without_poorer(results: dict[str, TaskResult], kept: dict[str, Any]) -> dict[str, TaskResult]:
+    """Without those that are over fewer problems than what is kept, which is said."""
+    poorer = [name for name, result in results.items() if name in kept and kept[name]["n"] > result.n]
+    for name in poorer:
+        if ranks.is_first():
+            print(f"{name}: results.json keeps what {kept[name]['n']} problems gave", file=sys.stderr)
+    return {name: result for name, result in results.items() if name not in poorer}
 
 
 def _write_answers(run: Run, stage: StageName, results: dict[str, TaskResult], keep_others: bool) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import ranks
 from ..errors import UserError
-from ..files import write_json, write_text
+from ..files import read_lines, write_json, write_text
 from ..recipe import Recipe, differences
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
@@ -151,7 +151,7 @@ class Run:
     def answers(self, stage: StageName) -> list[dict[str, Any]]:
         """What the stage answered when it was scored, a line a question; none if it was not."""
         path = self.stage_folder(stage) / "answers.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return [json.loads(line) for _, line in read_lines(path, path)] if path.exists() else []
 
     def read_results(self) -> dict[str, Any]:
         """What `results.json` holds so far."""

@@ -31,6 +31,7 @@ from ..data.order import ORDER_VERSION
 from ..data.plan import PIECES_VERSION, Pieces
 from ..data.text_files import open_texts
 from ..errors import BadRows, UserError
+from ..evals.core_bundle import CoreTask, bundle_folder, read_bundle
 from ..files import cache_folder, written_aside
 from ..hub import Hub
 from ..hub.pinned import WORD_LISTS, fetch_pinned
@@ -75,11 +76,9 @@ class Sources:
             raise UserError(f"{path}: no such word list (data.words); there are {', '.join(WORD_LISTS)} and world, too")
         return path.read_text("utf-8").split()
 
-    @property
-    def core_bundle(self) -> Path:
-        """The folder of CORE's evaluation bundle, whether it is there or not."""
-        chosen = self.recipe.data.core
-        return cache_folder() / "eval_bundle" if chosen is None else Path(chosen)
+    def core_tasks(self) -> tuple[list[CoreTask], list[CoreTask]]:
+        """CORE's tasks: those whose file is there, and the others. Raises `UserError` if the bundle can't be had."""
+        return read_bundle(bundle_folder(self.recipe.data.core))
 
     def task(self, spec: TaskSpec) -> Task:
         """A task of the recipe."""
