@@ -109,7 +109,7 @@ def answers(run, tasks, tokenizer):
 
     model = load_model(run, "base")
     export_stage(run, "base", run.folder / "out")
-    settings = {"trust_remote_code": model.config.short_conv, "device": "cpu", "dtype": "float32", "batch_size": 1}
+    settings = {"trust_remote_code": not model.config.is_plain, "device": "cpu", "dtype": "float32", "batch_size": 1}
     theirs = HFLM(pretrained=str(run.folder / "out"), **settings)
     return asked(LmEvalModel(model, tokenizer), tasks), asked(theirs, tasks)
 

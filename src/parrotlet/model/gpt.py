@@ -167,7 +167,9 @@ class BigramEmbedding(nn.Embedding):
     embeddings. (Cf. Huang et al. 2025, "Over-Tokenized Transformer".)
     """
 
-    def forward(self, inputs_BT: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None) -> Tensor:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, inputs_BT: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None
+    ) -> Tensor:
         """(B, T, C); 0 for what has position 0, before which nothing stands. `before_BTR`: see `GPT.forward`."""
         columns_BT = None if before_BTR is None else before_BTR[:, :, 0]
         before_BT = F.pad(inputs_BT, (1, -1)) if columns_BT is None else inputs_BT.take_along_dim(columns_BT, 1)

@@ -18,7 +18,7 @@ from ..data import Batch
 from ..model import GPT, ModelConfig
 from ..progress import ProgressLine
 from ..recipe import MachineSettings, Recipe, StageSettings
-from ..stages import STAGES
+from ..stages import STAGES, StageName
 from . import estimate
 from .machine import use_machine
 
@@ -31,21 +31,20 @@ NEAR = 0.97
 
 def resolve_micro_batches(recipe: Recipe) -> Recipe:
     """The recipe with every `device_batch_size = "auto"` decided; its machine's settings have to be."""
-    most = {name: _most_rows(recipe, recipe.stage(name)) for name in STAGES}
-    undecided = [name for name in STAGES if recipe.stage(name).device_batch_size == "auto"]
+    stages: dict[StageName, StageSettings] = {name: recipe.stage(name) for name in STAGES}
+    most = {name: _most_rows(recipe, settings) for name, settings in stages.items()}
+    undecided = [name for name, settings in stages.items() if settings.device_batch_size == "auto"]
     if not undecided:
         return recipe
     config = recipe.model.config(recipe.tokenizer.vocab_size)
     line = ProgressLine("probe", 0)
     pace = measure_pace(config, recipe.machine, max(most[name] for name in undecided), line)
-    chosen = {name: choose_rows(pace, recipe.stage(name), config.sequence_len, most[name]) for name in undecided}
+    chosen = {name: choose_rows(pace, stages[name], config.sequence_len, most[name]) for name in undecided}
     line.close(
         f"{', '.join(f'{name} {rows}' for name, rows in chosen.items())} rows at a time; tokens a second: "
         + ", ".join(f"{rows} rows {tokens:,.0f}" for rows, tokens in pace.items())
     )
-    return replace(
-        recipe, **{name: replace(recipe.stage(name), device_batch_size=rows) for name, rows in chosen.items()}
-    )
+    return replace(recipe, **{name: replace(stages[name], device_batch_size=rows) for name, rows in chosen.items()})
 
 
 def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line: ProgressLine) -> dict[int, float]:
@@ -97,11 +96,11 @@ def _try(model: GPT, rows: int) -> tuple[float, float]:
     """Seconds of a forward and a backward pass, and bytes of the accelerator that they took beside the state."""
     device = next(model.parameters()).device
     batch, on_gpu = any_batch(rows, model.config).to(device), device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if on_gpu else 0
     seconds = []
     for _ in range(1 + TRIES):
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated() if on_gpu else 0
         began = time.perf_counter()
         loss = model.loss_sum(batch.inputs, batch.targets, batch.positions)
         (loss / batch.tokens).backward()

@@ -22,7 +22,7 @@ from typing import Any
 from .. import ranks
 from ..errors import UserError
 from ..files import read_lines, write_json, write_text
-from ..recipe import Recipe, differences
+from ..recipe import Recipe, StageSettings, differences
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint
@@ -173,9 +173,10 @@ def _as_decided(asked: Recipe, before: Recipe) -> Recipe:
         compile=before.machine.compile if asked.machine.compile == "auto" else asked.machine.compile,
         threads=asked.machine.threads or before.machine.threads,
     )
-    undecided = {name: asked.stage(name) for name in STAGES if asked.stage(name).device_batch_size == "auto"}
+    settings: dict[StageName, StageSettings] = {name: asked.stage(name) for name in STAGES}
     stages = {
-        name: replace(settings, device_batch_size=before.stage(name).device_batch_size)
-        for name, settings in undecided.items()
+        name: replace(stage, device_batch_size=before.stage(name).device_batch_size)
+        for name, stage in settings.items()
+        if stage.device_batch_size == "auto"
     }
     return replace(asked, machine=machine, **stages)
