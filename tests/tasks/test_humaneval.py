@@ -2,11 +2,11 @@
 
 import pytest
 
+from isolated import isolation_or_skip
 from parrotlet.errors import UserError
 from parrotlet.hub import Hub
 from parrotlet.tasks import TaskSpec, build_task
-from parrotlet.tasks.humaneval import program_of
-from parrotlet.tools import run_tests, sandbox
+from parrotlet.tools import sandbox
 
 HEAD = 'import math\n\n\ndef helper(x):\n    return x\n\n\ndef area(r: float) -> float:\n    """Of a circle."""\n'
 BODY = "    return helper(math.pi) * r * r\n"
@@ -14,7 +14,8 @@ WHOLE = HEAD + BODY
 ROW = {
     "prompt": HEAD,
     "canonical_solution": BODY,
-    "test": "def check(candidate):\n    assert abs(candidate(2) - 12.566370614359172) < 1e-9\n",
+    "test": "def check(candidate):\n"
+    "    assert abs(candidate(2) - 12.566370614359172) < 1e-9\n    assert area(2) == helper(candidate(2))\n",
     "entry_point": "area",
 }
 
@@ -22,11 +23,7 @@ ROW = {
 @pytest.fixture
 def isolation(monkeypatch):
     """These tests need it."""
-    monkeypatch.delenv(sandbox.UNISOLATED, raising=False)
-    try:
-        sandbox.check_isolation()
-    except UserError as error:
-        pytest.skip(str(error))
+    isolation_or_skip(monkeypatch)
 
 
 @pytest.fixture
@@ -46,6 +43,7 @@ def task(hub, write_rows, isolation):
         ("def area(r):\n    return helper(math.pi) * r ** 2", True),
         ("    return 3 * r * r\n", False),
         ("    import sys; sys.exit(0)\n", False),
+        ("    return 0\n\nabs = lambda x: 0\n", False),
         ("def other(r):\n    return r\n", False),
         ("I don't know.", False),
         ("", False),
@@ -82,6 +80,4 @@ def test_all_164_reference_solutions_pass(real_data, isolation):
 def test_a_body_alone_is_the_same_program(real_data, isolation):
     task = build_task(TaskSpec(task="humaneval", split="test"), Hub(folder=real_data / "hub"))
     for index in (0, 38, 115):
-        row = task.rows[index]
-        program = program_of(row["prompt"], row["entry_point"], row["canonical_solution"])
-        assert run_tests(program, f"{row['test']}\ncheck({row['entry_point']})").passed
+        assert task.judge(task[index], task.rows[index]["canonical_solution"])

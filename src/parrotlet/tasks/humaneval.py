@@ -32,10 +32,14 @@ class HumanEval(RowTask):
         return Conversation((Message("user", head), Message("assistant", head + body)))
 
     def judge(self, conversation: Conversation, answer: str) -> bool:
-        """Whether the tests hold for the answer's function, in the sandbox."""
+        """Whether the tests hold for the answer's function, in the sandbox.
+
+        What else the head defines belongs to the tests, too, and so does the function's own name.
+        """
         head = conversation.messages[0].text
         name, tests = self._tests[head]
-        return run_tests(program_of(head, name, answer), f"{tests}\ncheck({name})\n").passed
+        tests = f"{head}\n    pass\n\n{name} = candidate\n{tests}\ncheck(candidate)\n"
+        return run_tests(program_of(head, name, answer), name, tests).passed
 
     @cached_property
     def _tests(self) -> dict[str, tuple[str, str]]:

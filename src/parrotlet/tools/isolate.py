@@ -1,6 +1,8 @@
 """Run as a script: shuts a Python program off from this machine, and starts it. Linux only, standard library only.
 
-    python -I isolate.py LIMITS_AS_JSON      the program, its tests and the sentinel on standard input (see `HARNESS`)
+    python -I isolate.py LIMITS_AS_JSON PROGRAM
+
+Standard input and exit code are the program's; 128 + n says that signal n ended it, 1 that it was not started.
 
 The program gets process, network, mount, IPC and user namespaces of its own: no other process, no network, and of the
 file system only Python and the system's libraries, read-only, and an empty folder in memory. It runs without any
@@ -28,31 +30,11 @@ ROOT = "/tmp"
 """Where the new root is put together: any folder that is there; what is in it is hidden, for the program only."""
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
 
-HARNESS = """
-import json, os
-channel = open(os.dup(0), "rb", buffering=0)
-nothing = os.open("/dev/null", os.O_RDONLY); os.dup2(nothing, 0); os.close(nothing)
-def main(readline=channel.readline, loads=json.loads, write=os.write, leave=os._exit):
-    import sys
-    for _ in range(2):
-        exec(compile(loads(readline()), "program.py", "exec"), namespace)
-    sys.stdout.flush()
-    write(1, loads(readline()).encode())
-    leave(0)
-namespace = {"__name__": "__main__"}
-main()
-"""
-"""Reads a line of JSON at a time: the program, its tests, and only after the last test what proves it.
-
-It reads unbuffered, so that the sentinel is not in the process before. A program that is written against this very
-harness could still forge it, since it shares the process with its tests; it could not get out.
-"""
-
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(limits: dict[str, int]) -> None:
-    """Start the program, wait for its end, and see to it that nothing of it is left."""
+def main(limits: dict[str, int], program: str) -> None:
+    """Start the program, wait for its end, see to it that nothing of it is left, and end as it did."""
     as_root = os.geteuid() == 0
     proc = os.open("/proc", os.O_PATH)
     _unshare(NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS | (0 if as_root else NEWUSER))
@@ -61,16 +43,18 @@ def main(limits: dict[str, int]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it is known whom to end
     child = os.fork()
     if child == 0:
-        _inside(limits, proc, as_root)
+        _inside(limits, program, proc, as_root)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _call(libc.prctl, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(code if code >= 0 else 128 - code)
 
 
-def _inside(limits: dict[str, int], proc: int, as_root: bool) -> None:
+def _inside(limits: dict[str, int], program: str, proc: int, as_root: bool) -> None:
     """In the new namespaces, as their first process: when it ends, all others are ended."""
     try:
+        os.setsid()  # else signals to its own process group would reach out, where no root starts it
         _new_root(limits["disk_bytes"])
         if as_root:
             os.setgroups([])
@@ -83,9 +67,10 @@ def _inside(limits: dict[str, int], proc: int, as_root: bool) -> None:
         os.close(proc)
         _limit(limits)
         _call(libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _call(libc.prctl, PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
-        os.execve(sys.executable, [sys.executable, "-I", "-S", "-B", "-c", HARNESS], environment)
+        os.execve(sys.executable, [sys.executable, "-I", "-S", "-B", "-u", "-c", program], environment)
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     finally:
@@ -172,4 +157,4 @@ def _call(function: ctypes._FuncPointer, *args: object) -> None:  # pyright: ign
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.argv[1]), sys.argv[2])

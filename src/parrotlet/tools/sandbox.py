@@ -1,4 +1,8 @@
-"""The sandbox for Python that a model wrote: does a program pass its tests?
+"""The sandbox for Python that a model wrote: does a function pass its tests?
+
+The tests run in a process of their own, out of the program's reach (`harness.py`), so a function is judged by the
+values that it returns. That has a price: it fails if it raises, if it was to change an argument in place, and if it
+returns anything but None, bool, int, float, str, list, tuple, dict, set, frozenset and bytes (or a subclass of one).
 
 It fails closed. Where the program can't be shut off from this machine, it is not run, unless the user says so.
 """
@@ -8,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import selectors
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from ..errors import UserError
-from . import isolate
+from . import harness, isolate
 
 UNISOLATED = "PARROTLET_UNISOLATED_PYTHON"
 """The environment variable that lets programs run without isolation, if it is 1."""
@@ -39,7 +42,7 @@ class Limits:
     memory_bytes: int = 512 << 20
     """Address space of each process."""
     processes: int = 8
-    """Processes and threads."""
+    """Processes and threads, that of the tests among them."""
     output_bytes: int = 64 << 10
     """What it writes to standard output and standard error."""
     disk_bytes: int = 16 << 20
@@ -61,15 +64,14 @@ class Outcome:
         return self.verdict == "passed"
 
 
-def run_tests(program: str, tests: str, limits: Limits | None = None) -> Outcome:
-    """Run `program` and then `tests`, in one process of their own.
+def run_tests(program: str, name: str, tests: str, limits: Limits | None = None) -> Outcome:
+    """Run `program` and then, in another process, `tests`, which call its function `name` as `candidate`.
 
-    It has passed only if it wrote, after the last test, a secret that is made for this call: an exit code would say
-    that `sys.exit()` before the tests is a success. Raises `UserError` if it can't be isolated and `UNISOLATED` isn't
-    set; if it is set, only time and output are limited. Safe from several threads.
+    Raises `UserError` if they can't be isolated and `UNISOLATED` isn't set; if it is set, only time and output are
+    limited, and a program that goes for the process of its tests may reach it. Safe from several threads.
     """
     check_allowed()
-    return _run(program, tests, limits or Limits(), _isolates())
+    return _run(program, name, tests, limits or Limits(), _isolates())
 
 
 def check_allowed() -> None:
@@ -85,22 +87,23 @@ def _isolates() -> bool:
 @cache
 def check_isolation() -> None:
     """Raise `UserError`, which says what would lift it, unless programs can be isolated here."""
-    reason = "that takes Linux"
-    if sys.platform == "linux":
-        outcome = _run("", "", Limits(seconds=120), isolated=True)
-        if outcome.passed:
-            return
-        reason = outcome.output.strip().splitlines()[-1] if outcome.output.strip() else outcome.verdict
-    raise UserError(
-        f"Python that a model wrote can't be isolated on this machine ({reason}), so it is not run. "
+    if sys.platform != "linux":
+        raise _refusal("that takes Linux")
+    outcome = _run("", "", "", Limits(seconds=120), isolated=True)
+    if not outcome.passed:
+        raise _refusal(outcome.output.strip() or outcome.verdict)
+
+
+def _refusal(reason: str) -> UserError:
+    return UserError(
+        f"Python that a model wrote can't be isolated on this machine ({reason.splitlines()[-1]}), so it is not run. "
         "It takes Linux with user namespaces, as outside of most containers. "
         f"{UNISOLATED}=1 runs it all the same: with your rights, your files and your network"
     )
 
 
-def _run(program: str, tests: str, limits: Limits, isolated: bool) -> Outcome:
-    sentinel = secrets.token_hex(16)
-    message = "".join(json.dumps(part) + "\n" for part in (program, tests, sentinel)).encode()
+def _run(program: str, name: str, tests: str, limits: Limits, isolated: bool) -> Outcome:
+    message = json.dumps([program, name, tests]).encode() + b"\n"
     with subprocess.Popen(
         _command(limits, isolated),
         stdin=subprocess.PIPE,
@@ -113,19 +116,23 @@ def _run(program: str, tests: str, limits: Limits, isolated: bool) -> Outcome:
         assert process.stdout
         try:
             output, ended = _talk(process.stdin, process.stdout, message, limits)
+            if not ended:
+                process.wait()
         finally:
             _end(process, isolated)
-    text = output.decode(errors="replace")
-    passed = ended is None and text.endswith(sentinel)
-    return Outcome(verdict="passed" if passed else ended or "failed", output=text[-KEPT_CHARACTERS:])
+    text, code = output.decode(errors="replace")[-KEPT_CHARACTERS:], process.returncode
+    if isolated and not ended and code not in (harness.PASSED, harness.FAILED) and code <= 128:
+        raise _refusal(text.strip() or f"exit code {code}")
+    return Outcome(verdict=ended or ("passed" if code == harness.PASSED else "failed"), output=text)
 
 
 def _command(limits: Limits, isolated: bool) -> list[str]:
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    judge = Path(harness.__file__).read_text(encoding="utf-8")
     if not isolated:
-        return [python, "-I", "-S", "-B", "-c", isolate.HARNESS]
+        return [python, "-I", "-S", "-B", "-u", "-c", judge]
     values = {name: getattr(limits, name) for name in ("memory_bytes", "processes", "disk_bytes", "cpu_seconds")}
-    return [python, "-I", "-S", str(Path(isolate.__file__)), json.dumps(values)]
+    return [python, "-I", "-S", str(Path(isolate.__file__)), json.dumps(values), judge]
 
 
 def _talk(stdin: IO[bytes], stdout: IO[bytes], message: bytes, limits: Limits) -> tuple[bytes, Verdict | None]:
