@@ -35,13 +35,17 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/where.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/provenance.py
 	@if [ -n "$$PARROTLET_REAL_DATA" ]; then \
 	    $(BIN)/python benchmarks/calculator_gsm8k.py "$$PARROTLET_REAL_DATA/hub/datasets/openai/gsm8k/main"; \
 	    $(BIN)/python benchmarks/core.py "$$PARROTLET_REAL_DATA/core/eval_bundle"; \
-	else echo "benchmarks/calculator_gsm8k.py and core.py are skipped: PARROTLET_REAL_DATA names no folder"; fi
+	    $(BIN)/python benchmarks/tokenizer.py "$$PARROTLET_REAL_DATA"; \
+	    $(BIN)/python benchmarks/loader.py "$$PARROTLET_REAL_DATA"; \
+	    $(BIN)/python benchmarks/training.py --data "$$PARROTLET_REAL_DATA/hub"; \
+	else echo "those on real data are skipped: PARROTLET_REAL_DATA names no folder"; fi
 
 docs: .venv/installed
 	$(BIN)/python docs/pictures.py >/dev/null
