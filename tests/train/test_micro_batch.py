@@ -47,7 +47,7 @@ def test_auto_is_decided_once_and_stays(tmp_path, monkeypatch, capfd):
     for name in ("base", "mid"):
         stage = run.recipe.stage(name)
         assert stage.tokens_per_step % (decided[name] * run.recipe.model.sequence_len) == 0
-    assert "rows at a time" in capfd.readouterr().err
+    assert "rows at a time: base" in capfd.readouterr().err
     monkeypatch.setattr(micro_batch, "measure_pace", lambda *_: pytest.fail("decided already"))
     assert Run.begin(tmp_path / "run", asked).recipe == Run.open(tmp_path / "run").recipe == run.recipe
 

@@ -88,7 +88,7 @@ class _Planned:
 
 def _details(recipe: Recipe, hardware: Hardware, price: float) -> Table:
     p = _Planned(recipe, hardware)
-    m, s, gb = p.memory, p.step, 1e9
+    m, s = p.memory, p.step
     blocks, rest = of.split_parameters(p.config)
     room = of.SAFE * hardware.device.gigabytes
     text = p.tokens * of.CHARACTERS_PER_TOKEN
@@ -97,23 +97,32 @@ def _details(recipe: Recipe, hardware: Hardware, price: float) -> Table:
     ms = [f"{1000 * seconds:,.0f}" for seconds in (s.seconds, s.compute, s.traffic, s.muon + s.muon_traffic)]
     lines = {
         "parameters": f"{millions[0]} million: {millions[1]} in the blocks, {millions[2]} in embedding and head",
-        "tokens": f"{p.tokens / 1e9:,.2f} billion in {p.steps:,} steps of {p.tokens_per_step:,}",
+        "tokens": f"{_amount(p.tokens)} in {p.steps:,} steps of {p.tokens_per_step:,}",
         "operations": f"{p.config.flops_per_token * p.tokens:.2e}",
-        "memory a device": f"{m.peak / gb:.1f} GB of {room:.0f} that are safe{'' if p.fits else ': TOO MUCH'}",
-        "  all the time": f"parameters {m.parameters / gb:.2f}, gradients {m.gradients / gb:.2f}, "
-        f"optimiser {m.optimizer / gb:.2f}",
-        "  computing": f"activations {m.activations / gb:.1f}, loss {m.loss / gb:.1f}, gathered {m.gathered / gb:.1f}",
-        "  or in the optimiser": f"Muon {m.muon / gb:.1f}",
+        "memory a device": f"{_size(m.peak)} of {room:.0f} GB that are safe{'' if p.fits else ': TOO MUCH'}",
+        "  all the time": f"parameters {_size(m.parameters)}, gradients {_size(m.gradients)}, "
+        f"optimiser {_size(m.optimizer)}",
+        "  computing": f"activations {_size(m.activations)}, loss {_size(m.loss)}, gathered {_size(m.gathered)}",
+        "  or in the optimiser": f"Muon {_size(m.muon)}",
         "micro-batch": f"{p.rows} rows; safe {f'up to {p.largest}' if p.largest else 'is not even one'}",
         "a step": f"{ms[0]} ms: computing {ms[1]} beside sending {ms[2]}, then Muon {ms[3]}",
         "time": f"{duration(p.seconds)} without measuring, at {100 * of.utilisation(p.config.width):.0f} % of the peak",
         "cost": f"${p.cost(hardware, price):,.0f} at ${price:g} a device and hour",
-        "checkpoint": f"{(8 * blocks + 12 * rest) / gb:.1f} GB",
-        "texts": f"{text / gb:,.1f} billion characters, some {text * of.BYTES_PER_CHARACTER / gb:,.1f} GB to download",
+        "checkpoint": _size(8 * blocks + 12 * rest),
+        "texts": f"{_amount(text)} characters, some {_size(text * of.BYTES_PER_CHARACTER)} to download",
     }
     for name, line in lines.items():
         table.add_row(name, line)
     return table
+
+
+def _size(count: float) -> str:
+    """Bytes, as people say it."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+
+
+def _amount(count: float) -> str:
+    return f"{count / 1e9:,.2f} billion" if count >= 1e8 else f"{count / 1e6:,.2f} million"
 
 
 def _miniseries(recipe: Recipe, hardware: Hardware, price: float, depths: list[int]) -> Table:

@@ -40,10 +40,7 @@ def resolve_micro_batches(recipe: Recipe) -> Recipe:
     line = ProgressLine("probe", 0)
     pace = measure_pace(config, recipe.machine, max(most[name] for name in undecided), line)
     chosen = {name: choose_rows(pace, stages[name], config.sequence_len, most[name]) for name in undecided}
-    line.close(
-        f"{', '.join(f'{name} {rows}' for name, rows in chosen.items())} rows at a time; tokens a second: "
-        + ", ".join(f"{rows} rows {tokens:,.0f}" for rows, tokens in pace.items())
-    )
+    line.close(f"rows at a time: {', '.join(f'{name} {rows}' for name, rows in chosen.items())}")
     return replace(recipe, **{name: replace(stages[name], device_batch_size=rows) for name, rows in chosen.items()})
 
 
@@ -68,7 +65,7 @@ def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line:
         if pace and taken + state > room:
             break
         pace[rows] = rows * config.sequence_len / seconds
-        line.update(len(pace), f"{rows} rows at a time: {pace[rows]:,.0f} tokens/s")
+        line.update(rows, f"rows at a time: {pace[rows]:,.0f} tokens/s")
     return pace or {1: 0.0}
 
 
