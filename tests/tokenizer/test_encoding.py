@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HFTokenizer
 
+from nanochat_pattern import PATTERN
 from parrotlet.errors import UserError
 from parrotlet.tokenizer import SPECIAL_TOKENS, Tokenizer
 from parrotlet.tokenizer.encoding import build_encoding
-from parrotlet.tokenizer.stored import byte_alphabet
+from parrotlet.tokenizer.stored import SPLIT_PATTERN, byte_alphabet
 
 SNIPPETS = [
     *SPECIAL_TOKENS,
@@ -71,12 +72,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, HFToke
     return both(Tokenizer.train(texts, 420), tmp_path_factory.mktemp("trained"))
 
 
-@pytest.fixture(scope="module")
-def every_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, HFTokenizer]:
+@pytest.fixture(scope="module", params=[SPLIT_PATTERN, PATTERN], ids=["own", "nanochat"])
+def every_pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Tokenizer, HFTokenizer]:
     """A vocabulary that merges every pair of bytes, so that the ids show where the text was split."""
     folder = tmp_path_factory.mktemp("pairs")
     Tokenizer.train(["a"], 265).save(folder)
     tree = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tree["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = request.param
     model, alphabet = tree["model"], sorted(byte_alphabet())
     model["merges"] = [[left, right] for left in alphabet for right in alphabet]
     model["vocab"] |= {left + right: 256 + i for i, (left, right) in enumerate(model["merges"])}

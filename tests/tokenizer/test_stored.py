@@ -79,6 +79,11 @@ def swap_merges(tree: Any) -> None:
     merges[0], merges[1] = merges[1], merges[0]
 
 
+def repeat_merge(tree: Any) -> None:
+    """`tokenizers` merges by the last of the two places."""
+    tree["model"]["merges"].append(tree["model"]["merges"][0])
+
+
 def drop_byte(tree: Any) -> None:
     del tree["model"]["vocab"]["a"]
 
@@ -92,7 +97,9 @@ def change_pattern(tree: Any) -> None:
     tree["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\S+"
 
 
-@pytest.mark.parametrize("damage", [drop_special, rename_special, swap_merges, drop_byte, share_an_id, change_pattern])
+@pytest.mark.parametrize(
+    "damage", [drop_special, rename_special, swap_merges, repeat_merge, drop_byte, share_an_id, change_pattern]
+)
 def test_what_would_encode_wrongly_is_refused(content: str, damage: Callable[[Any], None], tmp_path: Path):
     tree = json.loads(content)
     damage(tree)

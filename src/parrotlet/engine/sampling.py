@@ -91,7 +91,8 @@ def next_tokens(
 ) -> tuple[list[int], list[Logprob | None]]:
     """One token a row, and its log-probability where it is asked for.
 
-    `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S, the special tokens' logits.
+    `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S logits, the special tokens' among
+    them.
     """
     if all(_takes_likeliest(s) for s in samplers):  # the cap changes no order
         return _likeliest(_forbid(scores_BV, allowed_BS)), [None] * len(samplers)

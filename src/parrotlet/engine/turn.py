@@ -25,12 +25,13 @@ class Rules:
         self._first = min(tokenizer.special_ids)
         t, end = tokenizer, tokenizer.assistant_end
         allowed = [{end}, {end, t.python_start}, {t.python_end}]
-        self._table = torch.full((len(allowed), vocab_size - self._first), -torch.inf, device=device)
+        ruled = t.special_ids.union(range(t.vocab_size, vocab_size))
+        self._table = torch.zeros((len(allowed), vocab_size - self._first), device=device)
         for state, tokens in enumerate(allowed):
-            self._table[state, [token - self._first for token in tokens]] = 0
+            self._table[state, [token - self._first for token in ruled - tokens]] = -torch.inf
 
     def of(self, turns: list[Turn]) -> Tensor:
-        """What is added to the logits of the special tokens and what follows them in the vocabulary, (B, S)."""
+        """What is added to the logits from the first special token's on, (B, S)."""
         states = [2 if turn.transcript.in_call else int(turn.tools) for turn in turns]
         alike = states.count(states[0]) == len(states)
         return self._table[states[0]].expand(len(states), -1) if alike else self._table[states]

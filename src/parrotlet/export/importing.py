@@ -1,4 +1,4 @@
-"""`import_model`: what `export_stage` wrote, in a run again, for mid or sft to start from."""
+"""`Imported`: a model in the layout of `transformers`, ours or another NanoChat, in a run, to train on from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,16 +20,19 @@ from ..recipe import Recipe
 from ..tokenizer import Tokenizer
 from ..train import Run
 from ..train.checkpoint import Checkpoint, list_checkpoints, save_checkpoint
+from ..train.run import IMPORT
 from .tokenizer_files import own_tokenizer_json
 from .weights import our_config, their_name
 
 STAGE = "base"
-"""What an imported model stands as: the stage that mid and sft can both start from."""
+"""What an imported model stands as: the stage that mid and sft can both start from, and that can be trained on."""
+
+TOKENS_AT_ONCE = 50
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Imported:
-    """An exported model, read and checked."""
+    """A model and its tokenizer, read and checked."""
 
     folder: Path
     config: ModelConfig
@@ -46,10 +50,11 @@ class Imported:
         except Exception as error:  # tokenizers raises nothing more precise
             raise UserError(f"{path}: not a tokenizer that Parrotlet can use ({error})") from None
         tokenizer = Tokenizer(content, str(path))
+        _check_ids(tokenizer, text, path)
         if tokenizer.vocab_size != config.vocab_size:
             raise UserError(
                 f"{folder}: tokenizer.json has {tokenizer.vocab_size:,} tokens and the model {config.vocab_size:,}; "
-                "take both from the same export"
+                "take both from the same model"
             )
         return cls(folder=folder, config=config, weights=_weights(folder, config), tokenizer=tokenizer)
 
@@ -74,14 +79,28 @@ class Imported:
             raise UserError(f"{run.folder} has another tokenizer than {self.folder}; name another folder with --run")
         self.tokenizer.save(kept)
         stage.mkdir(parents=True, exist_ok=True)
-        run.validation(STAGE).cut_back(0)
-        run.validation(STAGE).append({"step": 0})
-        state = {"stage": STAGE, "step": 0, "steps": 0, "started_from": f"the import of {self.folder}", "order": {}}
+        state = {"stage": IMPORT, "step": 0, "steps": 0, "started_from": f"the import of {self.folder}", "order": {}}
         state |= {"model": self.config.to_dict(), "tokenizer": self.tokenizer.fingerprint}
         state |= {"data": {}, "data_changes": [], "cut": {}}
         save_checkpoint(
             stage, 0, Checkpoint(model=self.weights, optimizer={}, state=state, recipe=run.recipe.to_toml())
         )
+
+
+def _check_ids(tokenizer: Tokenizer, content: str, path: Path) -> None:
+    """Raise `UserError` if `tokenizers` reads other ids out of the file, trying out all tokens of the vocabulary."""
+    theirs = tokenizers.Tokenizer.from_str(content)
+    theirs.no_truncation()
+    theirs.no_padding()
+    theirs.encode_special_tokens = True  # as plain text
+    tokens = [tokenizer.token_bytes(id).decode(errors="replace") for id in range(tokenizer.vocab_size)]
+    texts = [" ".join(tokens[i : i + TOKENS_AT_ONCE]) for i in range(0, len(tokens), TOKENS_AT_ONCE)]
+    expected = theirs.encode_batch_fast(texts, add_special_tokens=False)
+    for text, ours, other in zip(texts, tokenizer.encode_batch(texts), expected, strict=True):
+        if ours != other.ids:
+            raise UserError(
+                f"{path}: Parrotlet reads other ids out of it than tokenizers does, for {text[:60]!r} for one"
+            )
 
 
 def _weights(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
@@ -91,12 +110,14 @@ def _weights(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
         try:
             found |= load_file(path)
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{path}: can't be read ({error}); copy the export again") from None
+            raise UserError(f"{path}: can't be read ({error}); copy it again") from None
+    if not found:
+        raise UserError(f"{folder} has no weights in *.safetensors; `save_pretrained` of transformers writes them")
     with torch.device("meta"):
         wanted = {their_name(name): (name, parameter.shape) for name, parameter in GPT(config).named_parameters()}
     for name in sorted(wanted.keys() ^ found.keys()):
         what = "has no" if name in wanted else "holds, and no model of Parrotlet has,"
-        raise UserError(f"{folder}: *.safetensors {what} {name}; copy the export again")
+        raise UserError(f"{folder}: *.safetensors {what} {name}; take all files from the same model")
     for name, (_, shape) in wanted.items():
         if found[name].shape != shape:
             raise UserError(
@@ -119,4 +140,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read ({error}); name a folder that `parrotlet export` wrote") from None
+        raise UserError(
+            f"{path}: can't be read ({error}); name a folder that `parrotlet export`, or transformers, wrote"
+        ) from None

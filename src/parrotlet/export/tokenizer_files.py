@@ -17,6 +17,9 @@ BOS = "<|bos|>"
 UNMARK = {"type": "Replace", "pattern": {"Regex": "(?<=<)\ufdd0"}, "content": ""}
 """The mark is a noncharacter: Unicode keeps it for such use inside programs, and no text that is exchanged holds it."""
 
+AS_IT_IS = {"special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
+"""How special tokens are found in a text: by their names, which takes nothing of what stands around them along."""
+
 
 def chat_template() -> str:
     """Jinja that renders as `chat/render.py` does."""
@@ -32,8 +35,15 @@ def tokenizer_json(content: str) -> str:
 
 
 def own_tokenizer_json(content: str) -> str:
-    """The other way round: what `tokenizer_json` was made from."""
-    tree = json.loads(content) | dict.fromkeys(("normalizer", "post_processor", "padding", "truncation"))
+    """The other way round: what `tokenizer_json` was made from; of another tokenizer, what makes ids of plain text.
+
+    Raises `ValueError` if texts are changed before they are split.
+    """
+    tree = json.loads(content)
+    if tree.get("normalizer") not in (None, UNMARK):
+        raise ValueError(f"its normalizer changes texts: {tree['normalizer']}")
+    tree |= dict.fromkeys(("normalizer", "post_processor", "padding", "truncation"))
+    tree["added_tokens"] = [token | AS_IT_IS for token in tree["added_tokens"]]
     return tokenizers.Tokenizer.from_str(json.dumps(tree)).to_str(pretty=True)
 
 

@@ -6,6 +6,7 @@ embedding of bigrams takes `modeling_parrotlet.py` along, which adds just that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,28 +87,42 @@ SHAPE = {
 }
 IRRELEVANT = {"architectures", "dtype", "auto_map", "bos_token_id", "eos_token_id", "pad_token_id"}
 """What does not change how the model is computed, or follows from the rest."""
+UNWRITTEN = {"final_logit_softcapping": 15.0, "rms_norm_eps": 1e-6, "rope_theta": 10_000.0}
+"""What `transformers` takes for a value that `config.json` leaves out."""
 
 
 def our_config(theirs: Mapping[str, Any], where: str) -> ModelConfig:
-    """The other way round. Raises `UserError` for a model that is computed in another way than ours."""
+    """The other way round. Raises `UserError` for a model that is computed in another way than ours, naming every
+    value that is."""
     kinds = ("nanochat", "parrotlet")
     kind = theirs.get("model_type")
     if kind not in kinds:
         raise UserError(f"{where}: model_type is {kind!r}; Parrotlet imports {' and '.join(kinds)}")
+    given: dict[str, Any] = UNWRITTEN | dict(theirs)
+    if given.get("num_key_value_heads") is None:
+        given["num_key_value_heads"] = given.get("num_attention_heads")
     for name in SHAPE.values():
-        if not isinstance(theirs.get(name), int | float):
-            raise UserError(f"{where}: {name} is {theirs.get(name)!r}; Parrotlet needs a number there")
+        if not isinstance(given.get(name), int | float):
+            raise UserError(f"{where}: {name} is {given.get(name)!r}; Parrotlet needs a number there")
     try:
-        values = {ours: theirs[name] for ours, name in SHAPE.items()}
-        values["rope_theta"] = float(theirs["rope_parameters"]["rope_theta"])
+        rope = given.get("rope_scaling") or given.get("rope_parameters") or {}
+        given["rope_parameters"] = {"rope_type": "default", "rope_theta": given["rope_theta"], **rope}
+        values = {ours: given[name] for ours, name in SHAPE.items()}
+        values["rope_theta"] = float(given["rope_parameters"]["rope_theta"])
         if kind == "parrotlet":
-            values |= {"short_conv": theirs.get("short_conv", True), "bigrams": theirs.get("bigrams", 0)}
+            values |= {"short_conv": given.get("short_conv", True), "bigrams": given.get("bigrams", 0)}
         config = ModelConfig.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}; Parrotlet needs what `parrotlet export` writes") from None
-    for name, value in their_config(config, bos=0, eos=0).items():
-        if name not in IRRELEVANT and theirs.get(name, value) != value:
-            raise UserError(f"{where}: {name} is {theirs[name]!r}; Parrotlet computes only {value!r}")
+    except (TypeError, ValueError) as error:
+        said = re.sub(r"model\.(\w+)", lambda match: SHAPE.get(match[1], match[1]), str(error))
+        raise UserError(f"{where}: {said}") from None
+    computed = their_config(config, bos=0, eos=0) | {"head_dim": config.head_dim, "attention_dropout": 0}
+    others = [
+        f"{name} is {given[name]!r}; Parrotlet computes only {value!r}"
+        for name, value in computed.items()
+        if name not in IRRELEVANT and given.get(name, value) != value
+    ]
+    if others:
+        raise UserError("\n  ".join([f"{where}: {others[0]}", *others[1:]]))
     return config
 
 

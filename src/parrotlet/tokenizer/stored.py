@@ -1,7 +1,7 @@
 """The stored form: what stands in our `tokenizer.json`, and reading it back.
 
-The file is a plain `tokenizers` file, so other programs load it as it is. We read the vocabulary from it, and
-refuse a file from which `tiktoken`, which encodes for us, would make other ids than `tokenizers` does.
+The file is a plain `tokenizers` file, so other programs load it as it is. We read the vocabulary and the split pattern
+from it, and refuse a file from which `tiktoken`, which encodes for us, would make other ids than `tokenizers` does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPECIAL_TOKENS = (
     "<|output_start|>",
     "<|output_end|>",
 )
-"""In the order of their ids, which are the last of the vocabulary."""
+"""In the order of their ids, which are the last of the vocabulary; tokenizers of others may have them elsewhere."""
 
 SPLIT_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)"
@@ -52,7 +52,9 @@ class StoredTokenizer:
     ranks: dict[bytes, int]
     """Token to id. An id is a merge's priority too: the lower, the earlier it is applied."""
     special_ids: dict[str, int]
-    """Special token to id; they follow the last of `ranks`."""
+    """Special token to id. Together with those of `ranks` they are all ids from 0 on."""
+    pattern: str
+    """The split pattern."""
 
 
 def parse(content: str, where: str) -> StoredTokenizer:
@@ -65,7 +67,7 @@ def parse(content: str, where: str) -> StoredTokenizer:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{where}: not a tokenizer that Parrotlet can use ({type(error).__name__}: {error}). "
-            "Put back the file that `parrotlet train tokenizer` wrote, or train a new one."
+            "Put back the file as it was, or train a new one with `parrotlet train tokenizer`."
         ) from error
 
 
@@ -82,14 +84,25 @@ def byte_alphabet() -> dict[str, int]:
 def _parse(tree: dict[str, Any]) -> StoredTokenizer:
     alphabet = byte_alphabet()
     model = tree["model"]
-    ranks = {_spelled(token, alphabet): id for token, id in model["vocab"].items()}
-    merged = [_spelled(left + right, alphabet) for left, right in model["merges"]]
-    _check_order(ranks, merged)
     special_ids = {token["content"]: token["id"] for token in tree["added_tokens"]}
-    _check_specials(special_ids, first=len(ranks))
-    if tree["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] != SPLIT_PATTERN:
-        raise ValueError("the split pattern isn't that of Parrotlet")
-    return StoredTokenizer(ranks=ranks, special_ids=special_ids)
+    if len(tree["added_tokens"]) != len(SPECIAL_TOKENS) or special_ids.keys() != set(SPECIAL_TOKENS):
+        raise ValueError(f"the special tokens aren't {' '.join(SPECIAL_TOKENS)}, but {' '.join(special_ids) or 'none'}")
+    ranks = {_spelled(token, alphabet): id for token, id in model["vocab"].items() if token not in special_ids}
+    if sorted([*ranks.values(), *special_ids.values()]) != list(range(len(ranks) + len(special_ids))):
+        raise ValueError("the ids aren't 0, 1, 2, … without a gap")
+    _check_order(ranks, [_spelled(left + right, alphabet) for left, right in model["merges"]])
+    return StoredTokenizer(ranks=ranks, special_ids=special_ids, pattern=_pattern(tree["pre_tokenizer"]))
+
+
+def _pattern(pre_tokenizer: dict[str, Any]) -> str:
+    """The split pattern. Raises unless it is all that texts are split by, into pieces that are bytes as they are."""
+    split, byte_level = pre_tokenizer["pretokenizers"]
+    pattern = split["pattern"]["Regex"]
+    expected = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    as_they_are = byte_level["type"] == "ByteLevel" and not (byte_level["add_prefix_space"] or byte_level["use_regex"])
+    if not isinstance(pattern, str) or split != expected or not as_they_are:
+        raise ValueError("texts aren't split by one pattern and then spelled in bytes")
+    return pattern
 
 
 def _spelled(token: str, alphabet: dict[str, int]) -> bytes:
@@ -97,18 +110,11 @@ def _spelled(token: str, alphabet: dict[str, int]) -> bytes:
 
 
 def _check_order(ranks: dict[bytes, int], merged: list[bytes]) -> None:
-    """Raise unless the ids are in the order of the merges.
+    """Raise unless the ids are in the order of the merges, of which a token may have several.
 
     `tiktoken` merges by id and `tokenizers` by the order of the merges: they agree only if both are the same.
     """
     ordered = sorted(ranks, key=ranks.__getitem__)
-    if [ranks[token] for token in ordered] != list(range(BYTES + len(merged))):
-        raise ValueError("the ids of the bytes and merges aren't 0, 1, 2, … without a gap")
-    if any(len(token) != 1 for token in ordered[:BYTES]) or ordered[BYTES:] != merged:
+    in_order = merged == sorted(merged, key=ranks.__getitem__) and list(dict.fromkeys(merged)) == ordered[BYTES:]
+    if not in_order or any(len(token) != 1 for token in ordered[:BYTES]):
         raise ValueError("the ids aren't the 256 bytes and then the merges in their order")
-
-
-def _check_specials(special_ids: dict[str, int], first: int) -> None:
-    expected = {token: first + i for i, token in enumerate(SPECIAL_TOKENS)}
-    if special_ids != expected:
-        raise ValueError(f"the special tokens aren't the nine of Parrotlet, with the ids from {first} on")

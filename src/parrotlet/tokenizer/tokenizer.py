@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UserError
 from ..files import write_text
 from . import stored, training
+from .agreement import check_pattern
 from .encoding import build_encoding
 
 FILE_NAME = "tokenizer.json"
@@ -21,7 +22,7 @@ MAX_THREADS = 8
 
 
 class Tokenizer:
-    """Text to ids and back: the 256 bytes, then the merges, then the nine special tokens.
+    """Text to ids and back: the 256 bytes, then the merges, and the nine special tokens, in ours the last.
 
     Make one with `train` or `load`. Encoding is safe from several threads at once.
     """
@@ -48,12 +49,13 @@ class Tokenizer:
         """Take the content of a `tokenizer.json`; `where` names it in the `UserError` if it can't be used."""
         parts = stored.parse(content, where)
         self._content = content
-        self._encoding = build_encoding(
-            where, pattern=stored.SPLIT_PATTERN, ranks=parts.ranks, special_ids=parts.special_ids
-        )
-        in_order = sorted(parts.ranks, key=parts.ranks.__getitem__)
-        self._token_bytes = in_order + [b""] * len(parts.special_ids)
-        self.vocab_size = len(self._token_bytes)
+        self._encoding = build_encoding(where, pattern=parts.pattern, ranks=parts.ranks, special_ids=parts.special_ids)
+        if parts.pattern != stored.SPLIT_PATTERN:
+            check_pattern(parts.pattern, where)
+        self.vocab_size = len(parts.ranks) + len(parts.special_ids)
+        self._token_bytes = [b""] * self.vocab_size
+        for token, id in parts.ranks.items():
+            self._token_bytes[id] = token
         self.special_ids = frozenset(parts.special_ids.values())
         self.bytes_per_token = np.array([len(token) for token in self._token_bytes], dtype=np.int64)
         self.bytes_per_token.flags.writeable = False

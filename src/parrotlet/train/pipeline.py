@@ -26,7 +26,8 @@ from .setup import check_start, load_model, prepare, train_tokenizer
 def run_pipeline(
     run: Run, check: Callable[[Run], None] | None = None, *, accept_data_change: bool = False
 ) -> dict[str, Any]:
-    """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already is not done again.
+    """Tokenizer, base, mid and sft, each trained to its end and scored; what is done already, or was imported, is
+    not done again.
 
     `check` is called before the first stage begins. Returns the results (`results.json`).
     """
@@ -38,14 +39,16 @@ def run_pipeline(
     train_tokenizer(run)
     _add_wall_seconds(run, time.monotonic() - began)
     for stage in STAGES:
-        train_stage(run, stage, accept_data_change=accept_data_change)
+        if not ranks.gather(run.imported(stage))[0]:
+            train_stage(run, stage, accept_data_change=accept_data_change)
         if not scored(run, stage):
             score_stage(run, stage)
     return run.read_results()
 
 
 def train_stage(run: Run, name: StageName, start: str | None = None, **options: Any) -> None:
-    """Train a stage to its end, from its last checkpoint if it has one. `options` are those of `prepare`.
+    """Train a stage to its end, from its last checkpoint if it has one; what was imported is trained on. `options` are
+    those of `prepare`.
 
     Raises `UserError` if `start` is not what it began from, or can't be.
     """
@@ -76,7 +79,7 @@ def finished(run: Run, stage: StageName) -> bool:
 
 def _finished(run: Run, stage: StageName) -> bool:
     steps = list_checkpoints(run.stage_folder(stage))
-    if not steps or run.load(stage).state["steps"] > steps[-1]:
+    if not steps or run.imported(stage) or run.load(stage).state["steps"] > steps[-1]:
         return False
     return any(line["step"] == steps[-1] for line in run.validation(stage).read())
 

@@ -35,6 +35,9 @@ MEMORY_ONLY = ("device_batch_size", "recompute")
 """The keys, in their last part, that change memory and speed and nothing else but rounding: a run can go on with other
 values."""
 
+IMPORT = "import"
+"""What stands as `stage` in the state of a checkpoint that was imported, not trained here."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -143,6 +146,11 @@ class Run:
         """The last checkpoint of a stage that has one."""
         folder = self.stage_folder(stage)
         return checkpoint_folder(folder, list_checkpoints(folder)[-1])
+
+    def imported(self, stage: StageName) -> bool:
+        """Whether a stage is an import that was not trained on yet."""
+        there = list_checkpoints(self.stage_folder(stage))
+        return bool(there) and json.loads((self.newest(stage) / "state.json").read_text("utf-8"))["stage"] == IMPORT
 
     def identity(self, stage: StageName) -> str:
         """Tells the last checkpoint of a stage from that of any other training of it."""

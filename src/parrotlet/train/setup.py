@@ -67,7 +67,8 @@ def prepare(
     """Everything a stage needs to train, standing where its last checkpoint does, or at its beginning.
 
     `start` names the checkpoint to begin with (`base`, `base@5000`); default: the stage's first choice that
-    there is. Data that changed since the checkpoint are refused with a `UserError`, unless they are accepted.
+    there is. Base begins with random weights, or with those that were imported. Data that changed since the
+    checkpoint are refused with a `UserError`, unless they are accepted.
     """
     checkpoint, started_from = _beginning(run, stage, start)
     resumed = checkpoint is not None and checkpoint.state["stage"] == stage.name
@@ -153,7 +154,8 @@ def check_start(run: Run, stage: Stage, start: str | None) -> None:
 
 
 def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | None, str]:
-    """The checkpoint to go on with, and what the stage began from: its own last one, `start`, or its first choice."""
+    """The checkpoint to go on with, and what the stage began from: its own last one (or what was imported in its
+    place), `start`, or its first choice."""
     if list_checkpoints(run.stage_folder(stage.name)):
         check_start(run, stage, start)
         checkpoint = run.load(stage.name, optimizer=True)
