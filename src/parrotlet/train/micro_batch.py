@@ -31,17 +31,18 @@ NEAR = 0.97
 
 def resolve_micro_batches(recipe: Recipe) -> Recipe:
     """The recipe with every `device_batch_size = "auto"` decided; its machine's settings have to be."""
-    stages: dict[StageName, StageSettings] = {name: recipe.stage(name) for name in STAGES}
-    most = {name: _most_rows(recipe, settings) for name, settings in stages.items()}
-    undecided = [name for name, settings in stages.items() if settings.device_batch_size == "auto"]
-    if not undecided:
+    names: list[StageName] = [name for name in STAGES if recipe.stage(name).device_batch_size == "auto"]
+    if not names:
         return recipe
     config = recipe.model.config(recipe.tokenizer.vocab_size)
+    most = {name: _most_rows(recipe, recipe.stage(name)) for name in names}
     line = ProgressLine("probe", 0)
-    pace = measure_pace(config, recipe.machine, max(most[name] for name in undecided), line)
-    chosen = {name: choose_rows(pace, stages[name], config.sequence_len, most[name]) for name in undecided}
-    line.close(f"rows at a time: {', '.join(f'{name} {rows}' for name, rows in chosen.items())}")
-    return replace(recipe, **{name: replace(stages[name], device_batch_size=rows) for name, rows in chosen.items()})
+    pace = measure_pace(config, recipe.machine, max(most.values()), line)
+    chosen = [choose_rows(pace, recipe.stage(name), config.sequence_len, most[name]) for name in names]
+    decided = dict(zip(names, chosen, strict=True))
+    line.close(f"rows at a time: {', '.join(f'{name} {rows}' for name, rows in decided.items())}")
+    stages = {name: replace(recipe.stage(name), device_batch_size=decided[name]) for name in names}
+    return replace(recipe, **stages)
 
 
 def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line: ProgressLine) -> dict[int, float]:
