@@ -28,6 +28,8 @@ def test_plain_models_take_no_custom_code(exported):
     assert ("modeling_parrotlet.py" in names) == model.config.short_conv
     config = json.loads((folder / "config.json").read_text())
     assert ("auto_map" in config) == model.config.short_conv
+    card = (folder / "README.md").read_text()
+    assert card.count("trust_remote_code=True") == 2 * model.config.short_conv, "model and tokenizer"
     theirs = loaded(model, folder)
     assert set(theirs.state_dict()) == set(transformers.AutoModelForCausalLM.from_config(theirs.config).state_dict())
 
