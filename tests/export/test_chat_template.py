@@ -1,7 +1,9 @@
 """The exported tokenizer and its chat template give the ids that training uses."""
 
 import random
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -118,3 +120,13 @@ def test_ten_thousand_random_texts_have_our_ids(theirs, tokenizer):
 def test_what_training_could_not_render_is_refused(theirs, messages):
     with pytest.raises(Exception, match=r"message|turns|types?|join|list index"):
         ids_of(theirs, messages)
+
+
+def test_the_example_in_the_documentation_runs(chat_folder, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    (tmp_path / "out").symlink_to(chat_folder)
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    asked, answered = capsys.readouterr().out.split("<|assistant_start|>")
+    assert asked == "<|bos|><|user_start|>Add 224 and 372.<|user_end|>"
+    assert "<|output_start|>596<|output_end|>" in answered

@@ -28,6 +28,8 @@ def test_plain_models_take_no_custom_code(exported):
     assert ("modeling_parrotlet.py" in names) != model.config.is_plain
     config = json.loads((folder / "config.json").read_text())
     assert ("auto_map" in config) != model.config.is_plain
+    card = (folder / "README.md").read_text()
+    assert card.count("trust_remote_code=True") == 2 * (not model.config.is_plain), "model and tokenizer"
     theirs = loaded(model, folder)
     assert set(theirs.state_dict()) == set(transformers.AutoModelForCausalLM.from_config(theirs.config).state_dict())
 

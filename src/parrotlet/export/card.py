@@ -36,7 +36,7 @@ _USE = """
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("DIR")
+tokenizer = AutoTokenizer.from_pretrained("DIR"{trust})
 model = AutoModelForCausalLM.from_pretrained("DIR"{trust})
 """
 _CHAT = """asked = [{"role": "user", "content": "Who are you?"}]
