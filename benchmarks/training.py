@@ -35,7 +35,7 @@ NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu",
 STEP_TOKENS = 8192
 PROBE_TOKENS = 98_304
 """Of the run that the number of steps follows from."""
-OUR_VALIDATION, THEIR_VALIDATION = 20, 45
+OUR_VALIDATION, THEIR_VALIDATION = 32, 45
 """Rough seconds of the final validation and of leaving, kept free at the end of a timed run."""
 
 

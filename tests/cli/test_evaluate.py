@@ -92,7 +92,7 @@ def isolation(monkeypatch):
 
         for module in (download, humaneval):
             monkeypatch.setattr(module, "check_allowed", check)
-        monkeypatch.setattr(humaneval, "run_tests", lambda program, tests: Outcome(verdict="failed", output=""))
+        monkeypatch.setattr(humaneval, "run_tests", lambda program, name, tests: Outcome(verdict="failed", output=""))
         download._programs_may_run.cache_clear()
 
     yield may

@@ -26,4 +26,4 @@ def export(to: Path, run: Path | None = None, stage: StageName | None = None, st
     for path in export_stage(opened, name, to, step):
         print(f"{path.stat().st_size:>14,} bytes  {path}")
     if (to / "modeling_parrotlet.py").exists():
-        print("the model has short convolutions: load it with trust_remote_code=True")
+        print("the model takes code of its own (modeling_parrotlet.py): load it with trust_remote_code=True")
