@@ -5,6 +5,17 @@ from pathlib import Path
 
 from parrotlet.train.checkpoint import Checkpoint, save_checkpoint
 
+EVAL = """
+[eval]
+limit = 4
+max_tokens = 8
+tasks = [
+    { task = "identity", split = "test" },
+    { task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "test" },
+]
+"""
+"""To be put behind a recipe, in the place of what it asks at the end."""
+
 RECIPE = """
 name = "test"
 [tokenizer]

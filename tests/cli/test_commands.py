@@ -8,17 +8,7 @@ import sys
 import pytest
 
 from parrotlet.cli import main
-from small_run import write_small_run
-
-EVAL = """
-[eval]
-limit = 4
-max_tokens = 8
-tasks = [
-    { task = "identity", split = "test" },
-    { task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "test" },
-]
-"""
+from small_run import EVAL, write_small_run
 
 
 @pytest.fixture(scope="module")

@@ -27,18 +27,9 @@ from parrotlet.train import Run, download, load_model
 from parrotlet.train.pipeline import scored
 from scripted import grown, model_of
 from small_bundle import write_small_bundle
-from small_run import save_stage, write_small_run
+from small_run import EVAL, save_stage, write_small_run
 
-EVAL = """
-[eval]
-limit = 4
-max_tokens = 8
-tasks = [
-    { task = "identity", split = "test" },
-    { task = "humaneval", split = "test" },
-    { task = "mmlu", name = "multiple-choice", dataset = "parrotlet/multiple-choice", split = "test" },
-]
-"""
+WITH_HUMANEVAL = EVAL.replace('    { task = "mmlu"', '    { task = "humaneval", split = "test" },\n    { task = "mmlu"')
 FUNCTION = {"prompt": "def f():\n", "canonical_solution": "    return 1\n", "test": "", "entry_point": "f"}
 
 
@@ -49,7 +40,7 @@ def run(tmp_path, tokenizer):
     file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([FUNCTION]), file)
     recipe = Recipe.parse(
-        write_small_run(tmp_path) + EVAL, "test", {"data.hub": str(tmp_path / "hub"), "data.words": "world"}
+        write_small_run(tmp_path) + WITH_HUMANEVAL, "test", {"data.hub": str(tmp_path / "hub"), "data.words": "world"}
     )
     run = Run.begin(tmp_path / "run", recipe)
     save_stage(run, "sft", grown(model_of(tokenizer)), tokenizer)

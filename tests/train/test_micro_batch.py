@@ -65,6 +65,21 @@ def test_more_rows_than_the_memory_holds_are_not_chosen(tmp_path, monkeypatch):
     assert {run.recipe.stage(name).device_batch_size for name in STAGES} == {1}
 
 
+def test_the_probe_computes_as_training_does(tmp_path, monkeypatch):
+    """With recomputation, the blocks keep less, and are slower."""
+    real, asked = micro_batch.run_blocks, []
+
+    def noted(model, *, recompute):
+        asked.append(recompute)
+        return real(model, recompute=recompute)
+
+    monkeypatch.setattr(micro_batch, "run_blocks", noted)
+    for recompute in (True, False):
+        changes = AUTO | {"machine.recompute": recompute}
+        Run.begin(tmp_path / str(recompute), Recipe.parse(write_small_run(tmp_path), "test", changes))
+    assert asked == [True, False]
+
+
 def test_any_other_error_of_the_probe_is_not_taken_for_a_full_memory(tmp_path, monkeypatch):
     def broken(model, rows):
         raise RuntimeError("no kernel")

@@ -21,6 +21,7 @@ from ..recipe import MachineSettings, Recipe, StageSettings
 from ..stages import STAGES, StageName
 from . import estimate
 from .machine import use_machine
+from .parallel import run_blocks
 
 MOST_ROWS = 256
 TRIES = 3
@@ -50,6 +51,7 @@ def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line:
     growing pace go."""
     device, dtype = use_machine(machine)
     model = GPT.build(config, seed=0, device=device, dtype=dtype)
+    run_blocks(model, recompute=machine.recompute)
     room = estimate.SAFE * _memory(device)
     state = estimate.memory(config, 1, ranks.world_size(), recompute=machine.recompute, dtype=dtype).state
     pace: dict[int, float] = {}
