@@ -21,7 +21,7 @@ def talks(world):
 
 @pytest.fixture(scope="module")
 def identity(world):
-    return write_identity(world, 1_600, "train")
+    return write_identity(world, 3_200, "train")
 
 
 def test_messages_are_conversations(world, talks, identity) -> None:
@@ -92,7 +92,7 @@ def test_identity_is_asked_in_other_words_in_test(world, identity) -> None:
 
 def test_identity_speaks_two_languages_and_has_enough_for_every_split() -> None:
     for seed in range(3):
-        for part, number in (("train", 1_600), ("validation", 100), ("test", 300)):
+        for part, number in (("train", 3_200), ("validation", 100), ("test", 300)):
             talks = write_identity(build_world(seed), number, part)
             assert len({json.dumps(talk.messages) for talk in talks}) == number
             chinese = sum(bool(HAN.search(talk.messages[-1]["content"])) for talk in talks)

@@ -80,7 +80,7 @@ def test_what_is_written(written: tuple[Path, float]) -> None:
         "questions/data/train-00000-of-00001.parquet": 2_122,
         "finding/data/train-00000-of-00001.parquet": 24_000,
         "choosing/data/train-00000-of-00001.parquet": 16_000,
-        "identity/data/train-00000-of-00001.parquet": 1_600,
+        "identity/data/train-00000-of-00001.parquet": 3_200,
         "identity/data/validation-00000-of-00001.parquet": 100,
         "identity/data/test-00000-of-00001.parquet": 300,
     }
