@@ -8,7 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from parrotlet.optim import Muon
-from parrotlet.optim.muon import orthogonalize
+from parrotlet.optim import muon
+from parrotlet.optim.muon import COEFFICIENTS, STEPS, orthogonalize
 
 SHAPES = [(8, 8), (24, 6), (6, 24), (8, 8), (24, 6), (1, 5), (5, 1), (1, 1), (8, 8)]
 """Square, tall and wide matrices; some that are taken together, though they don't stand together."""
@@ -33,10 +34,21 @@ def assert_moved_alike(ours, theirs, before, lr):
         assert_close(a, b, rtol=1e-6, atol=0.03 * lr * ratio)
 
 
+@pytest.fixture
+def iterates_in(monkeypatch):
+    """A processor that multiplies bfloat16, or one that does not."""
+
+    def choose(dtype):
+        monkeypatch.setattr(muon, "multiplies_bfloat16", lambda device: dtype == torch.bfloat16)
+
+    return choose
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("momentum", [0.0, 0.85, 0.95])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_equals_torchs_muon(weight_decay, momentum, scale):
+def test_equals_torchs_muon(iterates_in, weight_decay, momentum, scale):
+    iterates_in(torch.bfloat16)
     ours, theirs = random_parameters(SHAPES), random_parameters(SHAPES)
     settings = {"lr": 0.5, "momentum": momentum, "weight_decay": weight_decay}
     optimizer = Muon(ours, **settings)
@@ -54,7 +66,8 @@ def test_equals_torchs_muon(weight_decay, momentum, scale):
                 assert_close(a_buffer, b_buffer, rtol=1e-6, atol=1e-6 * scale)
 
 
-def test_rate_and_momentum_may_change_from_step_to_step():
+def test_rate_and_momentum_may_change_from_step_to_step(iterates_in):
+    iterates_in(torch.bfloat16)
     ours, theirs = random_parameters(SHAPES), random_parameters(SHAPES)
     optimizer = Muon(ours, lr=1.0, momentum=0.5)
     reference = torch.optim.Muon(theirs, lr=1.0, momentum=0.5, weight_decay=0.0)
@@ -177,3 +190,21 @@ def test_a_zero_matrix_stays_zero_beside_others(shape):
     assert not y[0].any()
     assert y.isfinite().all()
     assert y[1:].abs().sum(dim=(1, 2)).gt(0.5).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64)])
+def test_where_bfloat16_is_slow_only_what_goes_in_and_out_is_rounded(iterates_in, shape):
+    matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact = matrix.double()
+    exact /= exact.norm(dim=(1, 2), keepdim=True)
+    a, b, c = COEFFICIENTS
+    for _ in range(STEPS):
+        gram = exact @ exact.mT
+        exact = a * exact + (b * gram + c * gram @ gram) @ exact
+    off = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        iterates_in(dtype)
+        found = orthogonalize(matrix.float())
+        assert found.dtype == torch.bfloat16
+        off[dtype] = (found.double() - exact).abs().max() / exact.abs().max()
+    assert off[torch.float32] < 2**-8 < off[torch.bfloat16]

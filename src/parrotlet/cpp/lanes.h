@@ -1,4 +1,4 @@
-// Vectors of 16 numbers, what matrices multiply, and a piece of a matrix product: for `engine/native.cpp` and
+// Vectors as wide as the processor's, what matrices multiply, and a piece of a matrix product: for `engine/native.cpp` and
 // `model/kernels.cpp`.
 //
 // Every number is added up in an order that does not depend on how many rows or threads there are.
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 #ifdef __AVX512BF16__
 #include <immintrin.h>
@@ -19,16 +20,21 @@
 #include <sched.h>
 #endif
 
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef uint32_t Pairs __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-constexpr int64_t LANES = 16, GROUP = 32;  // outputs of a matrix lie in groups
-#ifdef __AVX512F__
-constexpr int64_t ROWS = 8;  // rows at a time: as many sums as there are registers for
+#if defined(__AVX512F__)
+constexpr int64_t LANES = 16, ROWS = 8;  // numbers in a vector; rows at a time: as many sums as there are registers for
+#elif defined(__AVX2__)
+constexpr int64_t LANES = 8, ROWS = 6;
+#elif defined(__aarch64__)
+constexpr int64_t LANES = 4, ROWS = 8;
 #else
-constexpr int64_t ROWS = 2;
+constexpr int64_t LANES = 4, ROWS = 6;
 #endif
+constexpr int64_t GROUP = 2 * LANES;  // outputs of a matrix lie in groups
+
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Pairs __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 
 inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -40,17 +46,16 @@ template <class V> V load(const void* from) {
 
 template <class V> void put(void* to, V lanes) { memcpy(to, &lanes, sizeof lanes); }
 
-// Eight lanes of each of two, from FIRST on, by turns.
-template <int FIRST, class V> V zip(V a, V b) {
+template <int64_t FIRST, class V, size_t... I> V zip(V a, V b, std::index_sequence<I...>) {
 #ifdef __clang__
-    return __builtin_shufflevector(a, b, FIRST, FIRST + 16, FIRST + 1, FIRST + 17, FIRST + 2, FIRST + 18, FIRST + 3,
-                                   FIRST + 19, FIRST + 4, FIRST + 20, FIRST + 5, FIRST + 21, FIRST + 6, FIRST + 22,
-                                   FIRST + 7, FIRST + 23);
+    return __builtin_shufflevector(a, b, (FIRST + I / 2 + I % 2 * LANES)...);
 #else
-    constexpr Ints first = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-    return __builtin_shuffle(a, b, first + FIRST);
+    return __builtin_shuffle(a, b, Ints{(int32_t)(FIRST + I / 2 + I % 2 * LANES)...});
 #endif
 }
+
+// Half of the lanes of each of two, from FIRST on, by turns.
+template <int64_t FIRST, class V> V zip(V a, V b) { return zip<FIRST>(a, b, std::make_index_sequence<LANES>()); }
 
 template <class Combine> float reduce(Lanes v, Combine combine) {  // halves upon halves
     float lanes[LANES];
@@ -68,10 +73,10 @@ inline float largest(Lanes v) {
     return reduce(v, [](float a, float b) { return std::max(a, b); });
 }
 
-// The sum of each of 16.
+// The sum of each of as many vectors as there are lanes.
 inline Lanes sums(Lanes* v) {
     for (int64_t half = LANES / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; ++i) v[i] = zip<0>(v[i], v[i + half]) + zip<8>(v[i], v[i + half]);
+        for (int64_t i = 0; i < half; ++i) v[i] = zip<0>(v[i], v[i + half]) + zip<LANES / 2>(v[i], v[i + half]);
     return v[0];
 }
 
@@ -153,7 +158,7 @@ template <class Type> float dot(const typename Type::Stored* a, const typename T
     return total;
 }
 
-// R rows of x times a group of outputs: store(row, 16 outputs, 16 outputs).
+// R rows of x times a group of outputs: store(row, half of the outputs, the others).
 template <class Type, int64_t R, class Store>
 void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
     Lanes sums[R][2] = {};
@@ -167,7 +172,7 @@ void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Uni
     for (int64_t r = 0; r < R; ++r) store(r, sums[r][0], sums[r][1]);
 }
 
-// All rows of x times a group of outputs: store(row, 16 outputs, 16 outputs).
+// All rows of x times a group of outputs: store(row, half of the outputs, the others).
 template <class Type, class Store>
 void times_group(const typename Type::Unit* x, int64_t stride, int64_t rows, const typename Type::Unit* w, int64_t units,
                  Store store) {

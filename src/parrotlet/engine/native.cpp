@@ -136,7 +136,7 @@ template <class Type> class Forward {
         for (int64_t i = me; i < count; i += p.threads) work(i);
     }
 
-    // This thread's share of rows times a matrix: store(row, first output, 2 × 16 outputs).
+    // This thread's share of rows times a matrix: store(row, first output, half of a group, the other half).
     template <class Store>
     void linear(int64_t me, const Stored* in, int64_t stride, int64_t rows, const void* matrix, int64_t inputs,
                 int64_t outputs, Store store) {
@@ -253,7 +253,7 @@ template <class Type> class Forward {
         }
     }
 
-    // The query times each of up to 16 keys; -infinity for those that are not there.
+    // The query times each of up to LANES keys; -infinity for those that are not there.
     Lanes score(const Stored* query, const Stored* keys, int64_t count) const {
         Lanes products[LANES] = {};
         int64_t whole = D / Type::AT_ONCE * Type::AT_ONCE;
@@ -274,5 +274,6 @@ template <class Type> class Forward {
     }
 };
 
+extern "C" int64_t outputs_in_a_group() { return GROUP; }
 extern "C" void forward_float32(const Pass* pass) { Forward<Float32>(*pass).run(); }
 extern "C" void forward_bfloat16(const Pass* pass) { Forward<Bfloat16>(*pass).run(); }

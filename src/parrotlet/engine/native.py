@@ -18,8 +18,6 @@ from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 SOURCE = Path(__file__).with_name("native.cpp")
 THREAD_PAYS = 16_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
-GROUP = 32
-"""Outputs of a matrix that lie together."""
 
 
 class NativeForward:
@@ -30,6 +28,7 @@ class NativeForward:
 
     def __init__(self, model: GPT, memory: Memory, library: ctypes.CDLL) -> None:
         c, self._memory, self._vocab = model.config, memory, model.config.vocab_size
+        self._group = library.outputs_in_a_group()
         self._run = library.forward_bfloat16 if model.dtype == torch.bfloat16 else library.forward_float32
         cos, sin = rotations(c, memory.slots, memory.keys.device)
         kept: dict[str, Tensor] = {"cos": cos, "sin": sin, "embedding": model.embedding.weight.detach().clone()}
@@ -37,7 +36,7 @@ class NativeForward:
             kept["bigram"] = model.bigram.weight.detach().clone()
         if c.short_conv:
             kept["shares"] = conv_shares(model)
-        *layers, kept["head"] = packed([*_matrices(model), [model.head.weight]], model.dtype)
+        *layers, kept["head"] = packed([*_matrices(model), [model.head.weight]], model.dtype, self._group)
         self._kept = kept  # the matrices are parts of one piece of memory, which the head keeps
         pointers = [layer.data_ptr() for layer in layers]
         self._weights = sum(matrix.numel() for matrix in (*layers, kept["head"]))
@@ -65,7 +64,7 @@ class NativeForward:
     def __call__(self, tokens_BT: Tensor, positions_BT: Tensor, first_row: int, *, score: bool) -> Tensor | None:
         """Scores (B, V) of what follows the last token of each row, where they are asked for."""
         p, (B, T) = self._pass, tokens_BT.shape
-        scores = torch.empty(B, _whole(self._vocab)) if score else None
+        scores = torch.empty(B, _whole(self._vocab, self._group)) if score else None
         p.first_row, p.B, p.T = first_row, B, T
         p.threads = min(torch.get_num_threads(), 1 + B * T * self._weights // THREAD_PAYS)
         p.tokens, p.positions = tokens_BT.data_ptr(), positions_BT.data_ptr()
@@ -91,24 +90,24 @@ class _Pass(ctypes.Structure):
     ]
 
 
-def packed(matrices: list[list[Tensor]], dtype: torch.dtype) -> tuple[Tensor, ...]:
+def packed(matrices: list[list[Tensor]], dtype: torch.dtype, group: int) -> tuple[Tensor, ...]:
     """Each matrix, the weights (outputs, inputs) of a list stacked, as `native.cpp` reads it.
 
-    In groups of outputs: of each input (in bfloat16 of each two) what it adds to all outputs of the group. Outputs of 0
+    In groups of so many outputs: of each input (in bfloat16 of each two) what it adds to all outputs of the group. Outputs of 0
     fill up the last group.
     """
-    sizes = [_whole(sum(map(len, weights))) * weights[0].shape[1] for weights in matrices]
+    sizes = [_whole(sum(map(len, weights)), group) * weights[0].shape[1] for weights in matrices]
     parts = zeros_in_large_pages(sum(sizes), matrices[0][0].device, dtype).split(sizes)
     for part, weights in zip(parts, matrices, strict=True):
         weight = torch.cat([w.detach() for w in weights])
-        weight = F.pad(weight, (0, 0, 0, _whole(len(weight)) - len(weight)))
+        weight = F.pad(weight, (0, 0, 0, _whole(len(weight), group) - len(weight)))
         unit = 4 // dtype.itemsize
-        part.copy_(weight.view(-1, GROUP, weight.shape[1] // unit, unit).transpose(1, 2).flatten())
+        part.copy_(weight.view(-1, group, weight.shape[1] // unit, unit).transpose(1, 2).flatten())
     return parts
 
 
-def _whole(outputs: int) -> int:
-    return -(-outputs // GROUP) * GROUP
+def _whole(outputs: int, group: int) -> int:
+    return -(-outputs // group) * group
 
 
 def _matrices(model: GPT) -> Iterator[list[Tensor]]:

@@ -23,7 +23,7 @@ struct AttentionPass {
     void *dq, *dk, *dv;
 };
 
-// Units of 4 bytes: (rows ≤ 16, columns) → (columns, 16), where rows that are not there give 0.
+// Units of 4 bytes: (rows ≤ LANES, columns) → (columns, LANES), where rows that are not there give 0.
 void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns, void* to_, int64_t to_stride) {
     auto from = (const uint32_t*)from_;
     auto to = (uint32_t*)to_;
@@ -31,8 +31,9 @@ void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns,
         Pairs a[LANES] = {}, b[LANES];
         int64_t wide = std::min(LANES, columns - c);
         for (int64_t r = 0; r < rows; ++r) memcpy(&a[r], from + r * stride + c, wide == LANES ? sizeof a[r] : 4 * wide);
-        for (int round = 0; round < 4; ++round) {  // what stands 8 rows apart moves next to each other, four times
-            for (int64_t i = 0; i < LANES / 2; ++i) b[2 * i] = zip<0>(a[i], a[i + 8]), b[2 * i + 1] = zip<8>(a[i], a[i + 8]);
+        constexpr int64_t HALF = LANES / 2;
+        for (int64_t done = 1; done < LANES; done *= 2) {  // what stands half the rows apart moves next to each other
+            for (int64_t i = 0; i < HALF; ++i) b[2 * i] = zip<0>(a[i], a[i + HALF]), b[2 * i + 1] = zip<HALF>(a[i], a[i + HALF]);
             memcpy(a, b, sizeof a);
         }
         for (int64_t i = 0; i < wide; ++i) put(to + (c + i) * to_stride, a[i]);
@@ -41,7 +42,7 @@ void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns,
 
 // Softmax attention of a block of queries at a time, over the keys that any of them sees.
 //
-// A matrix that is multiplied lies in groups of 32 outputs: "by X" means that of each group, X runs through the units.
+// A matrix that is multiplied lies in groups of outputs: "by X" means that of each group, X runs through the units.
 template <class Type> class Attention {
     typedef typename Type::Stored Stored;
     typedef typename Type::Unit Unit;
@@ -216,7 +217,7 @@ template <class Type> class Attention {
                               });
     }
 
-    // weights · packed, (rows, D): store(row, first of 32 d, 16 sums, 16 sums).
+    // weights · packed, (rows, D): store(row, first d of a group, half of the sums, the others).
     template <class Store>
     void mix(const Stored* weights, const Unit* packed, int64_t rows, int64_t first, int64_t end, Store store) const {
         for (int64_t d = 0; d < D; d += GROUP)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from ..dtypes import multiplies_bfloat16
+
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic a·x + b·x³ + c·x⁵, which is steep at 0: five steps take singular values to about 0.7 … 1.2."""
@@ -17,17 +19,20 @@ EPS = 1e-7
 def orthogonalize(matrices: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrices, roughly: (N, rows, columns) → the same in bfloat16.
 
-    Newton–Schulz iterations on all N at once: they move each singular value towards 1 and leave the vectors.
+    Newton–Schulz iterations on all N at once: they move each singular value towards 1 and leave the vectors. Where
+    bfloat16 is slow they are computed in float32.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.bfloat16()
+    if not multiplies_bfloat16(x.device.type):
+        x = x.float()
     x = x.mT if tall else x  # the product below is then the smaller of the two
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)  # no singular value above 1
     for _ in range(STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).bfloat16()
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -11,18 +11,20 @@ import torch
 
 from .. import ranks
 from ..cpp import compiler
+from ..dtypes import DTYPES, multiplies_bfloat16
 from ..errors import UserError
 from ..recipe import MachineSettings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def resolve_machine(settings: MachineSettings) -> MachineSettings:
     """The settings with every `auto` and 0 decided for this machine."""
     device = _device(settings.device)
-    dtype = settings.dtype if settings.dtype != "auto" else _best_dtype(device)
+    dtype = settings.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
     if dtype not in DTYPES:
         raise UserError(f"machine.dtype must be auto, {' or '.join(DTYPES)}; found {dtype!r}")
     compiles = settings.compile
@@ -65,15 +67,6 @@ def _device(name: str) -> str:
     if not available[name]():
         raise UserError(f"machine.device is {name!r}, but torch sees none here; use auto or cpu")
     return name
-
-
-def _best_dtype(device: str) -> str:
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device == "cpu":
-        capable = torch.cpu.get_capabilities()
-        return "bfloat16" if capable.get("amx_bf16") or capable.get("avx512_bf16") else "float32"
-    return "float32"
 
 
 def _cores() -> int:
