@@ -17,6 +17,7 @@ from ..recipe import MachineSettings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
+SLOW = "this machine multiplies bfloat16 a hundred times slower than float32"
 
 
 def resolve_machine(settings: MachineSettings) -> MachineSettings:
@@ -43,7 +44,20 @@ def use_machine(settings: MachineSettings) -> tuple[torch.device, torch.dtype]:
         raise UserError('several ranks compute on "cpu" or "cuda"; machine.device is "mps"')
     torch.set_num_threads(max(1, settings.threads // ranks.ranks_on_this_machine()))
     _keep_freed_memory()
-    return torch.device(settings.device), DTYPES[settings.dtype]
+    return torch.device(_device(settings.device)), DTYPES[settings.dtype]
+
+
+def machine_here(settings: MachineSettings) -> MachineSettings:
+    """How the model of a finished stage is asked: as it was trained, as far as this machine can.
+
+    A run may come from another machine: from a GPU, or from a processor that is good at bfloat16.
+    """
+    here = replace(settings, threads=min(settings.threads, _cores()))
+    if not _there(here.device):
+        here = replace(here, device=_device("auto"))
+    if here.dtype == "bfloat16" and not multiplies_bfloat16(here.device):
+        here = replace(here, dtype="float32")
+    return here
 
 
 def _keep_freed_memory() -> None:
@@ -58,15 +72,22 @@ def _keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+_THERE = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+"""The types of device, the best first."""
+
+
 def _device(name: str) -> str:
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
     if name == "auto":
-        return next(device for device, there in available.items() if there())
-    if name not in available:
-        raise UserError(f"machine.device must be auto, {', '.join(available)}; found {name!r}")
-    if not available[name]():
+        return next(filter(_there, _THERE))
+    if name not in _THERE:
+        raise UserError(f"machine.device must be auto, {', '.join(_THERE)}; found {name!r}")
+    if not _there(name):
         raise UserError(f"machine.device is {name!r}, but torch sees none here; use auto or cpu")
     return name
+
+
+def _there(device: str) -> bool:
+    return _THERE[device]()
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from .. import ranks
+from ..dtypes import multiplies_bfloat16
 from ..errors import UserError
 from ..files import cache_folder
 from ..model import GPT, ModelConfig
@@ -20,7 +22,7 @@ from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
-from .machine import DTYPES, use_machine
+from .machine import SLOW, machine_here, use_machine
 from .parallel import parallelize
 from .run import Run
 from .sources import Sources
@@ -77,8 +79,10 @@ def prepare(
     if checkpoint and resumed and not accept_data_change:
         _check_same(run, stage, checkpoint, data)
     machine, settings = run.recipe.machine, run.recipe.stage(stage.name)
-    device, _ = use_machine(machine)
-    model = _model(run, tokenizer, checkpoint, device if ranks.world_size() == 1 else torch.device("cpu"))
+    device, dtype = use_machine(machine)
+    if dtype == torch.bfloat16 and not multiplies_bfloat16(device.type):
+        print(f"machine.dtype is bfloat16: {SLOW}", file=sys.stderr)
+    model = _model(run, tokenizer, checkpoint, device if ranks.world_size() == 1 else torch.device("cpu"), dtype)
     with ranks.first_rank_first():
         order = sources.order(stage, tokenizer)
         validation = sources.validation_batches(stage, tokenizer)
@@ -113,9 +117,11 @@ def prepare(
 
 
 def load_model(run: Run, stage: StageName, step: int | None = None) -> GPT:
-    """The model of a stage's checkpoint, ready to be asked."""
-    device, _ = use_machine(run.recipe.machine)
-    return _model(run, run.tokenizer(), run.load(stage, step), device).eval()
+    """The model of a stage's checkpoint, ready to be asked, on a machine that may not be the one it was trained on."""
+    there, here = run.recipe.machine, machine_here(run.recipe.machine)
+    if (there.device, there.dtype) != (here.device, here.dtype):
+        print(f"trained on {there.device} in {there.dtype}, asked on {here.device} in {here.dtype}", file=sys.stderr)
+    return _model(run, run.tokenizer(), run.load(stage, step), *use_machine(here)).eval()
 
 
 def horizon(settings: StageSettings, config: ModelConfig) -> int:
@@ -131,9 +137,10 @@ def horizon(settings: StageSettings, config: ModelConfig) -> int:
     raise UserError("[base] needs num_iterations, target_flops or target_param_data_ratio")
 
 
-def _model(run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None, device: torch.device) -> GPT:
+def _model(
+    run: Run, tokenizer: Tokenizer, checkpoint: Checkpoint | None, device: torch.device, dtype: torch.dtype
+) -> GPT:
     """The model of a checkpoint; without one, the recipe's, with random weights."""
-    dtype = DTYPES[run.recipe.machine.dtype]
     if checkpoint is None:
         config = run.recipe.model.config(tokenizer.vocab_size)
         return GPT.build(config, seed=run.recipe.seed, device=device, dtype=dtype)
