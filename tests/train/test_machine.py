@@ -1,0 +1,77 @@
+"""How a run is computed on a machine that is not the one it began on."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from parrotlet.errors import UserError
+from parrotlet.files import write_text
+from parrotlet.recipe import MachineSettings, Recipe
+from parrotlet.stages import STAGES
+from parrotlet.train import Run, load_model, prepare, train, train_tokenizer
+from parrotlet.train import machine as machine_module
+from parrotlet.train import setup
+from parrotlet.train.machine import machine_here, resolve_machine
+from small_run import write_small_run
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """A machine with a CPU alone, good at bfloat16 or not."""
+
+    def choose(*, bfloat16):
+        monkeypatch.setattr(
+            machine_module, "_THERE", dict.fromkeys(("cuda", "mps"), lambda: False) | {"cpu": lambda: True}
+        )
+        for module in (machine_module, setup):
+            monkeypatch.setattr(module, "multiplies_bfloat16", lambda device: bfloat16)
+
+    return choose
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
+    here(bfloat16=good)
+    decided = resolve_machine(MachineSettings())
+    assert (decided.device, decided.dtype) == ("cpu", "bfloat16" if good else "float32")
+
+
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_a_finished_stage_is_asked_as_far_as_the_machine_can(here, device, good):
+    here(bfloat16=good)
+    trained = MachineSettings(device=device, dtype="bfloat16", compile=True, threads=1)
+    expected = dataclasses.replace(trained, device="cpu", dtype="bfloat16" if good else "float32")
+    assert machine_here(trained) == expected
+    assert machine_here(dataclasses.replace(trained, threads=4096)).threads == machine_module._cores()
+
+
+def test_a_run_from_a_gpu_is_asked_here_but_not_trained_further(tmp_path, here, capsys):
+    run = Run.begin(tmp_path / "run", Recipe.parse(write_small_run(tmp_path), "test"))
+    train_tokenizer(run)
+    base = STAGES["base"]
+    train(prepare(run, base))
+    before = load_model(run, "base").state_dict()
+    assert "trained on" not in capsys.readouterr().err
+
+    machine = dataclasses.replace(run.recipe.machine, device="cuda", dtype="bfloat16")
+    moved = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, machine=machine))
+    write_text(run.folder / "recipe.toml", moved.recipe.to_toml())
+    here(bfloat16=False)
+    model = load_model(moved, "base")
+    assert "trained on cuda in bfloat16, asked on cpu in float32" in capsys.readouterr().err
+    assert model.dtype == torch.float32
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(UserError, match="machine.device is 'cuda', but torch sees none here"):
+        prepare(moved, base)
+
+
+def test_training_in_a_slow_dtype_says_so(tmp_path, here, capsys):
+    recipe = Recipe.parse(write_small_run(tmp_path), "test", {"machine.dtype": "bfloat16"})
+    run = Run.begin(tmp_path / "run", recipe)
+    train_tokenizer(run)
+    for good in (True, False):
+        here(bfloat16=good)
+        prepare(run, STAGES["base"])
+        assert ("a hundred times slower" in capsys.readouterr().err) != good
