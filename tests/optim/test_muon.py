@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from parrotlet.optim import Muon
-from parrotlet.optim import muon
+from parrotlet.optim import Muon, muon
 from parrotlet.optim.muon import COEFFICIENTS, STEPS, orthogonalize
 
 SHAPES = [(8, 8), (24, 6), (6, 24), (8, 8), (24, 6), (1, 5), (5, 1), (1, 1), (8, 8)]

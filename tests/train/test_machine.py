@@ -9,9 +9,8 @@ from parrotlet.errors import UserError
 from parrotlet.files import write_text
 from parrotlet.recipe import MachineSettings, Recipe
 from parrotlet.stages import STAGES
-from parrotlet.train import Run, load_model, prepare, train, train_tokenizer
+from parrotlet.train import Run, load_model, prepare, setup, train, train_tokenizer
 from parrotlet.train import machine as machine_module
-from parrotlet.train import setup
 from parrotlet.train.machine import machine_here, resolve_machine
 from small_run import write_small_run
 
@@ -63,7 +62,7 @@ def test_a_run_from_a_gpu_is_asked_here_but_not_trained_further(tmp_path, here, 
     assert "trained on cuda in bfloat16, asked on cpu in float32" in capsys.readouterr().err
     assert model.dtype == torch.float32
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    with pytest.raises(UserError, match="machine.device is 'cuda', but torch sees none here"):
+    with pytest.raises(UserError, match=r"machine\.device is 'cuda', but torch sees none here"):
         prepare(moved, base)
 
 

@@ -93,8 +93,8 @@ class _Pass(ctypes.Structure):
 def packed(matrices: list[list[Tensor]], dtype: torch.dtype, group: int) -> tuple[Tensor, ...]:
     """Each matrix, the weights (outputs, inputs) of a list stacked, as `native.cpp` reads it.
 
-    In groups of so many outputs: of each input (in bfloat16 of each two) what it adds to all outputs of the group. Outputs of 0
-    fill up the last group.
+    In groups of so many outputs: of each input (in bfloat16 of each two) what it adds to all outputs of the group.
+    Outputs of 0 fill up the last group.
     """
     sizes = [_whole(sum(map(len, weights)), group) * weights[0].shape[1] for weights in matrices]
     parts = zeros_in_large_pages(sum(sizes), matrices[0][0].device, dtype).split(sizes)
