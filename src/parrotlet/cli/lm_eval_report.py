@@ -37,7 +37,9 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
     model = LmEvalModel(load_model(run, stage), run.tokenizer(), on_progress=line)
     folders = [name for name in tasks if Path(name).is_dir()]
     names = [name for name in tasks if name not in folders]
-    manager = TaskManager(include_path=list(folders))
+    manager = TaskManager(include_path=list(folders), include_defaults=False)
+    if not set(names) <= set(manager.all_subtasks):  # lm-eval's own are thousands of files, which take it a while
+        manager = TaskManager(include_path=list(folders))
     if unknown := [name for name in names if not manager.match_tasks([name])]:
         raise UserError(f"--lm-eval {', '.join(unknown)}: lm-eval has no such task; `lm-eval ls tasks` lists them")
     found: Any = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, log_samples=False)
