@@ -1,6 +1,5 @@
 """One world, written once, for the tests that read it."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,8 @@ def documents(world: World) -> list[Document]:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """The default world's folder, and the seconds of computing that writing it took."""
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default world's folder."""
     folder = tmp_path_factory.mktemp("world")
-    began = time.process_time()
     write_world(folder)
-    return folder, time.process_time() - began
+    return folder

@@ -45,6 +45,7 @@ ALIKE = (
     {"a motor", "a spring", "a horse"},
 )
 """Choices that a sensible person could defend for each other: never offered together."""
+_ALIKE = {word: set().union(*(group for group in ALIKE if word in group)) for word in set().union(*ALIKE)}
 _WHERE = ("place.setting", "animal.lives")
 """Relations whose values are no things: nobody says `Find in a web.`"""
 
@@ -102,4 +103,4 @@ def _item(text: str, subject: str, right: str, pool: Sequence[str], rng: random.
 
 def alike(one: str, other: str) -> bool:
     """Whether two choices are the same, or could be defended for each other."""
-    return one == other or any({one, other} <= group for group in ALIKE)
+    return one == other or other in _ALIKE.get(one, ())

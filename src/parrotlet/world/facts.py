@@ -135,6 +135,24 @@ class World:
             grouped.setdefault(fact.relation, []).append(fact)
         return grouped
 
+    @cached_property
+    def about(self) -> dict[Term, list[Fact]]:
+        """The facts by entity."""
+        grouped: dict[Term, list[Fact]] = {}
+        for fact in self.facts:
+            grouped.setdefault(fact.entity, []).append(fact)
+        return grouped
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What the facts are about, and their values, in English."""
+        return sorted({str(term) for fact in self.facts for term in (fact.entity, fact.value)})
+
+    @cached_property
+    def names_zh(self) -> list[str]:
+        """The same in Chinese."""
+        return sorted({term.zh for fact in self.facts for term in (fact.entity, fact.value)})
+
     def neighbours(self, person: Person) -> list[Person]:
         """Who else lives in the same town."""
         return [p for p in self.people if p.home == person.home and p != person]

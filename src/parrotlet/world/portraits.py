@@ -31,7 +31,7 @@ _PERSON_ENTRY = "{p}, {p.job}, {p.home}. Pet: {p.pet}. Favourite food: {p.food}.
 def person(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, str]:
     """The portrait of somebody: title and text."""
     someone = rng.choice(world.people)
-    facts = shuffled(rng, _about(world, someone))
+    facts = shuffled(rng, world.about[someone])
     if chinese:
         sentences = [statement_zh(fact, rng) for fact in facts]
         rest = [s.replace(someone.zh, someone.ta, 1) for s in sentences[1:]]
@@ -53,7 +53,7 @@ def pair(world: World, rng: random.Random) -> tuple[str, str]:
     """Two people side by side."""
     one, two = rng.sample(world.people, 2)
     sentences = [f"{one} and {two} [know each other well|are friends|meet now and then]."]
-    for left, right in shuffled(rng, list(zip(_about(world, one), _about(world, two), strict=True))):
+    for left, right in shuffled(rng, list(zip(world.about[one], world.about[two], strict=True))):
         if left.value == right.value:
             sentences.append("[They have something in common.|Here they are alike.|In one thing they agree.]")
             sentences += [statement(left, rng), statement(right, rng)]
@@ -67,14 +67,14 @@ def animal(world: World, rng: random.Random, chinese: bool = False) -> tuple[str
     """What there is to know about a kind of animal, and how another one differs."""
     one, two = rng.sample(world.animals, 2)
     if chinese:
-        told = "".join(statement_zh(fact, rng) for fact in shuffled(rng, _about(world, one)))
-        return one.zh, told + "".join(statement_zh(f, rng) for f in rng.sample(_about(world, two), 2))
-    sentences = [statement(fact, rng) for fact in shuffled(rng, _about(world, one))]
+        told = "".join(statement_zh(fact, rng) for fact in shuffled(rng, world.about[one]))
+        return one.zh, told + "".join(statement_zh(f, rng) for f in rng.sample(world.about[two], 2))
+    sentences = [statement(fact, rng) for fact in shuffled(rng, world.about[one])]
     keepers = [p for p in world.people if p.pet.en == one.en]
     if keepers:
         verb = "keeps" if len(keepers) == 1 else "each keep"
         sentences.append(f"{listed([p.en for p in keepers])} {verb} {article(one.en)}.")
-    sentences.append(f"And what about {article(two.en)}? {statement(rng.choice(_about(world, two)), rng)}")
+    sentences.append(f"And what about {article(two.en)}? {statement(rng.choice(world.about[two]), rng)}")
     return capitalised(plural(one.en)), " ".join(sentences)
 
 
@@ -83,7 +83,7 @@ def town(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, 
     place = rng.choice(world.places)
     people = [p for p in world.people if p.home == place]
     shops = [shop for shop in world.shops if shop.place == place]
-    facts = [fact for thing in (place, *shops) for fact in _about(world, thing)]
+    facts = [fact for thing in (place, *shops) for fact in world.about[thing]]
     told = ("home",) if chinese else ("home", "job")  # in Chinese nothing else says who lives there
     facts = shuffled(rng, facts + [_fact(world, rng.choice(told), p) for p in people])
     if chinese:
@@ -97,7 +97,7 @@ def shop(world: World, rng: random.Random, chinese: bool = False) -> tuple[str, 
     """A shop, its keeper and its prices."""
     place = rng.choice(world.shops)
     goods = shuffled(rng, world.sold_in(place))
-    facts = _about(world, place) + [_fact(world, "cost", good) for good in goods]
+    facts = world.about[place] + [_fact(world, "cost", good) for good in goods]
     if chinese:
         return place.zh, "".join(statement_zh(fact, rng) for fact in facts)
     facts += [_fact(world, rng.choice(("material", "shop")), good) for good in goods]
@@ -138,12 +138,8 @@ def groups(world: World, rng: random.Random) -> tuple[str, str]:
     return "Who and what", " ".join(lines)
 
 
-def _about(world: World, entity: Term) -> list[Fact]:
-    return [fact for fact in world.facts if fact.entity == entity]
-
-
 def _fact(world: World, attribute: str, entity: Term) -> Fact:
-    return next(f for f in _about(world, entity) if f.relation.endswith(f".{attribute}"))
+    return next(f for f in world.about[entity] if f.relation.endswith(f".{attribute}"))
 
 
 def _inhabitants(place: Place, people: Sequence[Person], rng: random.Random) -> str:

@@ -76,6 +76,7 @@ class Question:
         return str(self.fact.entity) if self.back else shown_value(self.fact)
 
 
+@cache
 def shown_value(fact: Fact) -> str:
     """The fact's value as a choice shows it."""
     return relations()[fact.relation].shown(fact.value)

@@ -81,7 +81,7 @@ def bound_list(world: World, rng: random.Random) -> tuple[str, str]:
 def echo(world: World, rng: random.Random, words: Sequence[str]) -> tuple[str, str]:
     """A list that a parrot says again. Nothing but the text itself foretells it, so it teaches to look back."""
     chinese = rng.random() < 0.15
-    pool = _names_zh(world) if chinese else rng.choice((_names(world), _names(world), words, _SIGNS))
+    pool = world.names_zh if chinese else rng.choice((world.names, world.names, words, _SIGNS))
     said = ("、" if chinese else rng.choice((", ", " ", " and "))).join(rng.sample(pool, rng.randint(4, 12)))
     person = rng.choice(world.people)
     form = rng.choice(_ECHOES_ZH if chinese else _ECHOES)
@@ -99,14 +99,6 @@ def quiz(world: World, rng: random.Random, asked: Sequence[Question]) -> tuple[s
         reply = rng.choice((letter, letter, f"{letter} ({item.right})", f"{item.right}, so {letter}"))
         parts.append("\n".join([item.question, *lines, "", f"Answer: {reply}"]))
     return "A quiz", "\n\n".join(parts)
-
-
-def _names(world: World) -> list[str]:
-    return sorted({str(term) for fact in world.facts for term in (fact.entity, fact.value)})
-
-
-def _names_zh(world: World) -> list[str]:
-    return sorted({term.zh for fact in world.facts for term in (fact.entity, fact.value)})
 
 
 def _plus(rng: random.Random) -> str:

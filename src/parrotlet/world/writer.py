@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _write_text(folder: Path, world: World, number: int, spelled: Sequence[str])
 
 
 def _write_documents(path: Path, documents: Sequence[Document]) -> None:
-    _write(path, TEXT, map(asdict, documents))
+    _write(path, TEXT, map(vars, documents))
 
 
 def _word_problems(world: World, sizes: Conversations) -> Files:
@@ -117,13 +117,13 @@ def _multiple_choice(world: World, sizes: Conversations) -> Files:
     files: Files = {
         "multiple-choice/auxiliary_train/train-00000-of-00001.parquet": (
             QUESTION_IN_TRAIN,
-            [{"train": asdict(item)} for item in train],
+            [{"train": vars(item)} for item in train],
         )
     }
     parts: dict[str, Part] = {"all/validation": "validation", "all/test": "test", "unseen/test": "unseen"}
     for path, part in parts.items():
         items = write_multiple_choice(world, sizes.held_out, part)
-        files[f"multiple-choice/{path}-00000-of-00001.parquet"] = (QUESTION, map(asdict, items))
+        files[f"multiple-choice/{path}-00000-of-00001.parquet"] = (QUESTION, map(vars, items))
     return files
 
 
@@ -151,7 +151,7 @@ def _arc_row(item: Item, name: str) -> dict[str, Any]:
 def _small_talk(world: World, sizes: Conversations) -> Files:
     parts: dict[Split, int] = {"train": sizes.small_talk, "test": sizes.held_out}
     return {
-        f"small-talk/data/{part}-00000-of-00001.parquet": (TALK, map(asdict, write_talk(world, number, part)))
+        f"small-talk/data/{part}-00000-of-00001.parquet": (TALK, map(vars, write_talk(world, number, part)))
         for part, number in parts.items()
     }
 
@@ -162,7 +162,7 @@ def _drills(world: World, sizes: Conversations) -> Files:
         "finding": write_finding(world, sizes.finding),
         "choosing": write_choosing(world, sizes.choosing),
     }
-    return {f"{name}/data/train-00000-of-00001.parquet": (TALK, map(asdict, talks)) for name, talks in written.items()}
+    return {f"{name}/data/train-00000-of-00001.parquet": (TALK, map(vars, talks)) for name, talks in written.items()}
 
 
 def _identity(world: World, sizes: Conversations) -> Files:
@@ -174,7 +174,7 @@ def _identity(world: World, sizes: Conversations) -> Files:
     return {
         f"identity/data/{part}-00000-of-00001.parquet": (
             IDENTITY,
-            map(asdict, write_identity(world, number, part)),
+            map(vars, write_identity(world, number, part)),
         )
         for part, number in parts.items()
     }
