@@ -28,6 +28,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from parrotlet.dtypes import multiplies_bfloat16
+
 SAME_SHAPE, BEST = (Path(__file__).with_name(name) for name in ("text-en.toml", "text-en-bpb.toml"))
 """The shape of both, and what is best for ours."""
 NANOCHAT = ["--depth=4", "--head-dim=64", "--window-pattern=L", "--max-seq-len=512", "--device-batch-size=16"]
@@ -108,12 +110,17 @@ def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str) -> 
     return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
 
 
+def its_best_dtype() -> str:
+    """What nanochat is fastest in here."""
+    return "bfloat16" if multiplies_bfloat16("cpu") else "float32"
+
+
 def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
     ways = {"Parrotlet": lambda at: parrotlet(args, SAME_SHAPE, at, args.steps)}
     ways["Parrotlet, short_conv"] = lambda at: parrotlet(args, SAME_SHAPE, at, args.steps, "model.short_conv=true")
     if args.nanochat:
-        ways["nanochat, bfloat16"] = lambda at: nanochat(args, at, args.steps, "bfloat16")
-        ways["nanochat, float32"] = lambda at: nanochat(args, at, args.steps, "float32")
+        for dtype in dict.fromkeys([its_best_dtype(), "float32"]):
+            ways[f"nanochat, {dtype}"] = lambda at, dtype=dtype: nanochat(args, at, args.steps, dtype)
     found = {name: [] for name in ways}
     for turn in range(args.rounds):
         for number, (name, way) in enumerate(ways.items()):
@@ -151,9 +158,9 @@ def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outc
         found[f"Parrotlet, {ours:g} min"].append(outcome)
         print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
     if args.nanochat:
-        probe = nanochat(args, folder / "their-probe", args.steps, "bfloat16")
+        probe = nanochat(args, folder / "their-probe", args.steps, its_best_dtype())
         steps = steps_in(theirs * 60 - THEIR_VALIDATION, probe, STEP_TOKENS)
-        outcome = nanochat(args, folder / "theirs", steps, "bfloat16")
+        outcome = nanochat(args, folder / "theirs", steps, its_best_dtype())
         found[f"nanochat, {theirs:g} min"] = [outcome]
         print(f"nanochat, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
     return found
