@@ -116,8 +116,11 @@ def its_best_dtype() -> str:
 
 
 def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
-    ways = {"Parrotlet": lambda at: parrotlet(args, SAME_SHAPE, at, args.steps)}
-    ways["Parrotlet, short_conv"] = lambda at: parrotlet(args, SAME_SHAPE, at, args.steps, "model.short_conv=true")
+    little = f"base.eval_tokens={STEP_TOKENS}"
+    ways = {"Parrotlet": lambda at: parrotlet(args, SAME_SHAPE, at, args.steps, little)}
+    ways["Parrotlet, short_conv"] = lambda at: parrotlet(
+        args, SAME_SHAPE, at, args.steps, little, "model.short_conv=true"
+    )
     if args.nanochat:
         for dtype in dict.fromkeys([its_best_dtype(), "float32"]):
             ways[f"nanochat, {dtype}"] = lambda at, dtype=dtype: nanochat(args, at, args.steps, dtype)
