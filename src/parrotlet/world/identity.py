@@ -31,6 +31,8 @@ _THANKS = {
 }
 EARLIER_SHARE = 0.3
 """Conversations in which something else was said before."""
+PLAIN, PLAIN_SHARE = 3, 0.3
+"""The first questions of a topic are the plainest, which people ask most: how many, and their share in training."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ def write_identity(world: World, number: int, part: Split) -> list[IdentityTalk]
 
 
 def _conversation(topic: Topic, earlier: Topic, part: Split, rng: random.Random) -> IdentityTalk:
-    turns = [(choose(rng.choice(topic.questions[part]), rng), rng.choice(topic.answers))]
+    questions = topic.questions[part]
+    if part == "train" and rng.random() < PLAIN_SHARE:
+        questions = questions[:PLAIN]
+    turns = [(choose(rng.choice(questions), rng), rng.choice(topic.answers))]
     if rng.random() < EARLIER_SHARE:
         hello, reply = (choose(text, rng) for text in _THANKS[topic.language])
         before = (choose(rng.choice(earlier.questions[part]), rng), rng.choice(earlier.answers))
