@@ -25,11 +25,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 
+from parrotlet.dtypes import DTYPES
 from parrotlet.engine import Engine, Sampling
 from parrotlet.export.weights import their_weights
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.tokenizer import Tokenizer
-from parrotlet.train.machine import DTYPES
 
 CONFIG = ModelConfig(depth=4, vocab_size=8192, sequence_len=512, width=256, heads=2, kv_heads=2)
 PROMPT, TOKENS = list(range(1, 33)), 64

@@ -16,12 +16,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 
+from parrotlet.dtypes import DTYPES
 from parrotlet.evals import evaluate_task
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.recipe import Recipe
 from parrotlet.tasks import TaskSpec
 from parrotlet.train import recipe_tokenizer
-from parrotlet.train.machine import DTYPES
 from parrotlet.train.sources import Sources
 
 

@@ -15,11 +15,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 import torch
 
 from parrotlet.data import Batch
+from parrotlet.dtypes import DTYPES
 from parrotlet.model import GPT, kernels
 from parrotlet.optim import Optimizers
 from parrotlet.recipe import Recipe
 from parrotlet.train.loop import optimize
-from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
+from parrotlet.train.machine import resolve_machine, use_machine
 from parrotlet.train.parallel import run_blocks
 
 

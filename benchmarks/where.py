@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 from train_step import a_batch
 
+from parrotlet.dtypes import DTYPES
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings
 from parrotlet.recipe import MachineSettings
 from parrotlet.train.loop import optimize
-from parrotlet.train.machine import DTYPES, resolve_machine, use_machine
+from parrotlet.train.machine import resolve_machine, use_machine
 from parrotlet.train.parallel import run_blocks
 
 PARTS = ("products", "attention", "loss", "optimiser", "rest")

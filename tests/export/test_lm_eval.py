@@ -167,6 +167,17 @@ def test_rolling_texts_are_longer_than_the_context(answers, run, tasks, tokenize
 
 
 def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
+    """lm-eval's own definitions, which take it a while, are read only for a task that the folder does not hold."""
+    import lm_eval.tasks
+
+    class Noted(lm_eval.tasks.TaskManager):
+        read = 0
+
+        def __init__(self, *, include_defaults=True, **settings):
+            Noted.read += include_defaults
+            super().__init__(include_defaults=include_defaults, **settings)
+
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", Noted)
     args = ["eval", "--run", str(run.folder), "--lm-eval", f"{tasks},parrotlet_pick", "--limit", "5"]
     monkeypatch.setattr(sys, "argv", ["parrotlet", *args])
     main()
@@ -179,7 +190,9 @@ def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
     beside = json.loads((run.stage_folder("base") / "lm_eval.json").read_text())
     assert beside["results"].keys() == {"parrotlet_pick", "parrotlet_say"}
     assert beside["results"]["parrotlet_pick"] == written["results"]["parrotlet_pick"]
+    assert not Noted.read
     monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], "parrotlet_nothing"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
+    assert Noted.read == 1

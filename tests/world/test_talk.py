@@ -7,7 +7,7 @@ import pytest
 from parrotlet.chat import Conversation
 from parrotlet.world import library
 from parrotlet.world.building import build_world
-from parrotlet.world.identity import write_identity
+from parrotlet.world.identity import PLAIN, PLAIN_SHARE, write_identity
 from parrotlet.world.relations import questions
 from parrotlet.world.talk import write_talk
 
@@ -88,6 +88,15 @@ def test_identity_is_asked_in_other_words_in_test(world, identity) -> None:
     lines = [line for section in library.read("identity") for line in section.lines if line[:1] in tuple("?~^")]
     forms = [form.rstrip(" .?。？").casefold() for line in lines for form in every_choice(line[2:])]
     assert not [form for form, n in Counter(forms).items() if n > 1], "no wording stands twice"
+
+
+def test_the_plainest_questions_of_identity_are_asked_most_in_training(identity) -> None:
+    sections = library.read("identity")
+    plain = {q for s in sections for q in [line[2:] for line in s.lines if line.startswith("? ")][:PLAIN]}
+    asked = [talk.messages[-2]["content"] for talk in identity]
+    assert sum(any(text.endswith(q) for q in plain) for text in asked) > 0.8 * PLAIN_SHARE * len(
+        asked
+    )  # no two are alike
 
 
 def test_identity_speaks_two_languages_and_has_enough_for_every_split() -> None:

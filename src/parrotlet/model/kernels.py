@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ..cpp import library
+from ..dtypes import DTYPES
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 WITHOUT = "training takes about 1.4 times as long"
-DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether there are kernels for it."""
-    return device.type == "cpu" and dtype in DTYPES and library(SOURCE, WITHOUT) is not None
+    return device.type == "cpu" and dtype in NAMES and library(SOURCE, WITHOUT) is not None
 
 
 @torch.library.custom_op("parrotlet::attention", mutates_args=())
@@ -117,7 +118,7 @@ def _attend(gradients: bool, starts: Tensor | None, q: Tensor, k: Tensor, *other
 def _run(name: str, dtype: torch.dtype, described: ctypes.Structure, *flags: bool) -> None:
     kernels = library(SOURCE, WITHOUT)
     assert kernels is not None, "see `available`"
-    getattr(kernels, f"{name}_{DTYPES[dtype]}")(ctypes.byref(described), *map(ctypes.c_bool, flags))
+    getattr(kernels, f"{name}_{NAMES[dtype]}")(ctypes.byref(described), *map(ctypes.c_bool, flags))
 
 
 def _log_sums(q_BTHD: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from ..recipe import MachineSettings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
-SLOW = "this machine multiplies bfloat16 a hundred times slower than float32"
 
 
 def resolve_machine(settings: MachineSettings) -> MachineSettings:

@@ -22,7 +22,7 @@ from ..stages import STAGES, Stage, StageName
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
-from .machine import SLOW, machine_here, use_machine
+from .machine import machine_here, use_machine
 from .parallel import parallelize
 from .run import Run
 from .sources import Sources
@@ -81,7 +81,7 @@ def prepare(
     machine, settings = run.recipe.machine, run.recipe.stage(stage.name)
     device, dtype = use_machine(machine)
     if dtype == torch.bfloat16 and not multiplies_bfloat16(device.type):
-        print(f"machine.dtype is bfloat16: {SLOW}", file=sys.stderr)
+        print("machine.dtype is bfloat16, which is far slower than float32 on this machine", file=sys.stderr)
     model = _model(run, tokenizer, checkpoint, device if ranks.world_size() == 1 else torch.device("cpu"), dtype)
     with ranks.first_rank_first():
         order = sources.order(stage, tokenizer)

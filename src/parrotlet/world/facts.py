@@ -5,8 +5,12 @@ Whatever the texts say and the questions ask comes from here, so that they agree
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -130,18 +134,12 @@ class World:
     @cached_property
     def of_relation(self) -> dict[str, list[Fact]]:
         """The facts by relation."""
-        grouped: dict[str, list[Fact]] = {}
-        for fact in self.facts:
-            grouped.setdefault(fact.relation, []).append(fact)
-        return grouped
+        return _grouped(self.facts, lambda fact: fact.relation)
 
     @cached_property
     def about(self) -> dict[Term, list[Fact]]:
         """The facts by entity."""
-        grouped: dict[Term, list[Fact]] = {}
-        for fact in self.facts:
-            grouped.setdefault(fact.entity, []).append(fact)
-        return grouped
+        return _grouped(self.facts, lambda fact: fact.entity)
 
     @cached_property
     def names(self) -> list[str]:
@@ -160,3 +158,10 @@ class World:
     def sold_in(self, shop: Shop) -> list[Good]:
         """What a shop sells."""
         return [good for good in self.goods if good.shop == shop]
+
+
+def _grouped(facts: Iterable[Fact], key: Callable[[Fact], K]) -> dict[K, list[Fact]]:
+    grouped: dict[K, list[Fact]] = {}
+    for fact in facts:
+        grouped.setdefault(key(fact), []).append(fact)
+    return grouped
