@@ -10,8 +10,8 @@ beside (--python). Without --nanochat only Parrotlet is measured.
 The first form tells tokens a second of a training step, optimiser included (median over the steps after the third),
 seconds from the start of the process to the end of the first step, and peak memory, both of the shape of text-en.toml.
 The second tells the bits per byte of the validation text that so many minutes of wall clock end with, the final
-validation included, of text-en-bpb.toml for every seed of --seeds, and of nanochat at the shape of text-en.toml: the
-number of steps is set from a short run before, and the wall clock that it took is told.
+validation included, of text-en-bpb.toml for every seed of --seeds, and of nanochat at the shape of text-en.toml or at
+other depths (--depths): the number of steps is set from a short run before, and the wall clock that it took is told.
 """
 
 import argparse
@@ -32,13 +32,14 @@ from parrotlet.dtypes import multiplies_bfloat16
 
 SAME_SHAPE, BEST = (Path(__file__).with_name(name) for name in ("text-en.toml", "text-en-bpb.toml"))
 """The shape of both, and what is best for ours."""
-NANOCHAT = ["--depth=4", "--head-dim=64", "--window-pattern=L", "--max-seq-len=512", "--device-batch-size=16"]
+NANOCHAT = ["--head-dim=64", "--window-pattern=L", "--max-seq-len=512", "--device-batch-size=16"]
 NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu", "--eval-tokens=524288"]
-STEP_TOKENS = 8192
+DEPTH, STEP_TOKENS = 4, 8192
+"""Of text-en.toml, and so of nanochat unless --depths says otherwise."""
 PROBE_TOKENS = 98_304
 """Of the run that the number of steps follows from."""
-OUR_VALIDATION, THEIR_VALIDATION = 32, 45
-"""Rough seconds of the final validation and of leaving, kept free at the end of a timed run."""
+OUR_VALIDATION, THEIR_VALIDATION = 32, 130
+"""Rough seconds of validation and of leaving, kept free in a timed run; nanochat validates before its steps, too."""
 
 
 @dataclass
@@ -95,14 +96,14 @@ def parrotlet(args: argparse.Namespace, recipe: Path, folder: Path, steps: int, 
     return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
 
 
-def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str) -> Outcome:
-    """nanochat's base training as its users start it."""
+def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str, depth: int = DEPTH) -> Outcome:
+    """nanochat's base training as its users start it; its width is 64 times its depth."""
     folder.mkdir()
     env = {"NANOCHAT_BASE_DIR": args.home, "NANOCHAT_DTYPE": dtype, "WANDB_MODE": "disabled"}
     env |= {"PYTHONPATH": os.pathsep.join([args.nanochat, *args.path]), "PYTHONUNBUFFERED": "1"}
-    command = [args.python, "-m", "scripts.base_train", *NANOCHAT, f"--total-batch-size={STEP_TOKENS}"]
+    command = [args.python, "-m", "scripts.base_train", *NANOCHAT, f"--depth={depth}"]
+    command += [f"--total-batch-size={STEP_TOKENS}", f"--model-tag={folder.name}"]
     command += [f"--num-iterations={steps}", "--eval-every=-1" if steps <= args.steps else f"--eval-every={steps}"]
-    command += [f"--model-tag={folder.name}"]
     log, began = folder / "log.txt", time.perf_counter()
     times = watched(started(command, log, **env), began, log, lambda: "tok/sec" in log.read_text())
     rates = [float(rate.replace(",", "")) for rate in re.findall(r"tok/sec: ([\d,]+)", log.read_text())]
@@ -160,12 +161,12 @@ def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outc
         outcome = parrotlet(args, BEST, folder / f"seed-{seed}", steps, f"seed={seed}", *args.set)
         found[f"Parrotlet, {ours:g} min"].append(outcome)
         print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
-    if args.nanochat:
-        probe = nanochat(args, folder / "their-probe", args.steps, its_best_dtype())
+    for depth in args.depths if args.nanochat else ():
+        probe = nanochat(args, folder / f"probe-{depth}", args.steps, its_best_dtype(), depth)
         steps = steps_in(theirs * 60 - THEIR_VALIDATION, probe, STEP_TOKENS)
-        outcome = nanochat(args, folder / "theirs", steps, its_best_dtype())
-        found[f"nanochat, {theirs:g} min"] = [outcome]
-        print(f"nanochat, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
+        outcome = nanochat(args, folder / f"depth-{depth}", steps, its_best_dtype(), depth)
+        found[f"nanochat, depth {depth}, {theirs:g} min"] = [outcome]
+        print(f"nanochat, depth {depth}, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
     return found
 
 
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help=f"of {STEP_TOKENS} tokens, a run")
     parser.add_argument("--bpb", nargs=2, type=float, metavar="MINUTES", help="ours, theirs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42], help="of ours, with --bpb")
+    parser.add_argument("--depths", nargs="+", type=int, default=[DEPTH], help="of nanochat, with --bpb")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of text-en-bpb.toml, with --bpb"
     )
