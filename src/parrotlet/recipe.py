@@ -95,7 +95,8 @@ class DataSettings:
     """`hub`: the Hugging Face Hub (HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 keeps to what is cached). Or a
     folder with the Hub's layout. Datasets of `parrotlet/` always come from the embedded world."""
     words: str = "world"
-    """The word list of the spelling tasks: `world`, or a text file with one word a line."""
+    """The word list of the spelling tasks: `world`, `world-common` (its words that the world's documents use often),
+    or a text file with one word a line."""
     core: str = "published"
     """CORE's evaluation bundle: `published`, which is downloaded where a stage has `core_every`, or a folder like it
     (core.yaml, eval_meta_data.csv, eval_data/)."""

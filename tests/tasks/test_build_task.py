@@ -40,6 +40,7 @@ def test_an_unknown_task_suggests_the_nearest() -> None:
     ("fields", "message"),
     [
         ({"task": "gsm8k", "size": 3}, "task gsm8k: size has no meaning"),
+        ({"task": "gsm8k", "words": "world"}, "task gsm8k: words has no meaning"),
         ({"task": "spelling", "dataset": "a/b"}, "task spelling: dataset has no meaning"),
         ({"task": "custom-json", "dataset": "a", "subset": "b"}, "subset has no meaning"),
         ({"task": "custom-json"}, "name the file"),

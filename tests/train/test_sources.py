@@ -7,6 +7,7 @@ import pytest
 from parrotlet.errors import UserError
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
+from parrotlet.tasks import TaskSpec
 from parrotlet.train import Run, Sources, prepare, recipe_tokenizer, train_tokenizer
 from small_run import write_small_run
 
@@ -105,3 +106,15 @@ def test_the_tokenizer_reads_every_source_by_its_weight(tmp_path, text):
     other = sum(len(text) for text in read if text.startswith("other"))
     assert sum(map(len, read)) == pytest.approx(8000, abs=400)
     assert other == pytest.approx(6000, abs=200)
+
+
+def test_a_task_has_words_of_its_own(tmp_path, text):
+    """The recipe's list, another file, and the world's common words."""
+    (tmp_path / "own.txt").write_text("\n".join(f"word{letter}" for letter in "abcdefgh"))
+    sources = Sources(Recipe.parse(text, "test"))
+    lists = (None, str(tmp_path / "own.txt"), "world-common")
+    tasks = [sources.task(TaskSpec(task="spelling", words=words)) for words in lists]
+    for task, expected in zip(tasks, ("one", "wordc", "window"), strict=True):
+        assert [expected in other.words for other in tasks] == [other is task for other in tasks]
+    with pytest.raises(UserError, match=r"nowhere.txt: no such word list .* english, world, world-common"):
+        sources.task(TaskSpec(task="letter-counting", words="nowhere.txt"))

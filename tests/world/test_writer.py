@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def test_more_of_one_thing_changes_no_other(tmp_path: Path) -> None:
     write_world(tmp_path / "a", documents=100, conversations=SMALL)
     write_world(tmp_path / "b", documents=150, conversations=SMALL)
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
-    assert all("world-text/shard_0" in name for name in a if a[name] != b[name])
+    changed = {name for name in a if a[name] != b[name]}
+    assert all("world-text/shard_0" in name for name in changed - {"files/common_words.txt"})
 
 
 def test_what_is_written(written: Path) -> None:
@@ -78,7 +80,22 @@ def test_what_is_written(written: Path) -> None:
         "identity/data/validation-00000-of-00001.parquet": 100,
         "identity/data/test-00000-of-00001.parquet": 300,
     }
-    assert {f.name for f in (written / "files").iterdir()} == {"words.txt", "identity_conversations.jsonl"}
+    assert {f.name for f in (written / "files").iterdir()} == {
+        "words.txt",
+        "common_words.txt",
+        "identity_conversations.jsonl",
+    }
+
+
+def test_common_words_are_those_that_the_documents_use(written: Path) -> None:
+    words, common = ((written / "files" / name).read_text().split() for name in ("words.txt", "common_words.txt"))
+    assert set(common) < set(words)
+    assert 500 < len(common) < 800
+    assert {"window", "cheese", "basket", "bridge"} <= set(common)
+    files = (written / "datasets/parrotlet/world-text").glob("shard_0*")
+    text = "\n".join(text for file in files for text in pq.read_table(file)["text"].to_pylist())
+    times = {word: len(re.findall(rf"\b{word}\b", text)) for word in (*common[:20], *words[:20])}
+    assert all((times[word] >= 20) == (word in common) for word in times)
 
 
 def test_text_comes_in_row_groups(written: Path) -> None:

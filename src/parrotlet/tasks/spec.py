@@ -17,8 +17,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "humaneval": ("dataset", "subset"),
     "identity": ("dataset", "subset"),
     "custom-json": ("dataset",),
-    "spelling": ("size",),
-    "letter-counting": ("size",),
+    "spelling": ("size", "words"),
+    "letter-counting": ("size", "words"),
 }
 """Every task, and which fields of a spec have a meaning for some tasks only."""
 TRAINED_ON_ONLY = ("smoltalk", "custom-json")
@@ -52,13 +52,15 @@ class TaskSpec:
     """A mixture shuffles together what is of the same phase; phase 1 comes first, then phase 2, …"""
     size: int | None = None
     """How many items to make (spelling and letter-counting). Default: one a word."""
+    words: str | None = None
+    """Another word list than [data] words (spelling and letter-counting)."""
 
     def __post_init__(self) -> None:
         if self.task not in TAKES:
             near = difflib.get_close_matches(self.task, TAKES, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise UserError(f"no task {self.task!r}{hint}; there are {', '.join(TAKES)}")
-        for field in ("dataset", "subset", "size"):
+        for field in ("dataset", "subset", "size", "words"):
             if getattr(self, field) is not None and field not in TAKES[self.task]:
                 raise UserError(f"task {self.task}: {field} has no meaning for it; leave it out")
         if self.task == "custom-json" and self.dataset is None:

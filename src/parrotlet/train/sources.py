@@ -42,6 +42,9 @@ from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
 from ..world import WORLD_VERSION, write_world
 
+WORLDS_WORDS = {"world": "words.txt", "world-common": "common_words.txt"}
+"""The world's word lists, and their files."""
+
 
 @functools.cache
 def world_folder() -> Path:
@@ -65,15 +68,14 @@ class Sources:
         chosen = self.recipe.data.hub
         return Hub(folder=None if chosen == "hub" else Path(chosen), world=world_folder())
 
-    @functools.cached_property
-    def words(self) -> list[str]:
-        """The word list of the spelling tasks."""
-        chosen = self.recipe.data.words
+    def words(self, chosen: str) -> list[str]:
+        """A word list of the spelling tasks: one of the world's, a pinned one, or a file."""
         if chosen in WORD_LISTS:
             return fetch_pinned(WORD_LISTS[chosen]).read_text("utf-8").split()
-        path = world_folder() / "files" / "words.txt" if chosen == "world" else Path(chosen)
+        path = world_folder() / "files" / WORLDS_WORDS[chosen] if chosen in WORLDS_WORDS else Path(chosen)
         if not path.is_file():
-            raise UserError(f"{path}: no such word list (data.words); there are {', '.join(WORD_LISTS)} and world, too")
+            there = ", ".join([*WORD_LISTS, *WORLDS_WORDS])
+            raise UserError(f"{path}: no such word list (words); there are {there}, too")
         return path.read_text("utf-8").split()
 
     def core_tasks(self) -> tuple[list[CoreTask], list[CoreTask]]:
@@ -82,7 +84,7 @@ class Sources:
 
     def task(self, spec: TaskSpec) -> Task:
         """A task of the recipe."""
-        return build_task(spec, self.hub, self.words)
+        return build_task(spec, self.hub, self.words(spec.words or self.recipe.data.words))
 
     def mixture(self, specs: tuple[TaskSpec, ...]) -> TaskMixture:
         """Tasks shuffled together by the recipe's seed; made once."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +49,9 @@ VALIDATION_SHARD = "shard_val.parquet"
 """The shard that is for validation only."""
 ROWS_A_GROUP = 500
 """Rows of a row group, in every file."""
-WORLD_VERSION = 9
+COMMON = 20
+"""Words of the list that stand in the documents at least so often are listed as common, too."""
+WORLD_VERSION = 10
 """Raise it whenever the same seed and sizes would write another world."""
 
 
@@ -76,18 +80,18 @@ def write_world(
     sizes = conversations or Conversations()
     world = build_world(seed)
     words, spelled = word_list(seed)
-    _write_text(folder / "datasets/parrotlet/world-text", world, documents, spelled)
+    texts = _write_text(folder / "datasets/parrotlet/world-text", world, documents, spelled)
     for dataset in (_word_problems, _multiple_choice, _arc, _small_talk, _drills, _identity):
         for path, (schema, rows) in dataset(world, sizes).items():
             _write(folder / "datasets/parrotlet" / path, schema, rows)
-    _write_files(folder / "files", world, sizes, words)
+    _write_files(folder / "files", world, sizes, words, texts)
 
 
 Rows = Iterable[Mapping[str, Any]]
 Files = dict[str, tuple[pa.Schema, Rows]]
 
 
-def _write_text(folder: Path, world: World, number: int, spelled: Sequence[str]) -> None:
+def _write_text(folder: Path, world: World, number: int, spelled: Sequence[str]) -> list[str]:
     train = write_documents(world, number, spelled)
     known = {document.text for document in train}
     held_out = write_documents(world, max(number // 50, 50), spelled, part="validation", without=known)
@@ -95,6 +99,7 @@ def _write_text(folder: Path, world: World, number: int, spelled: Sequence[str])
     for shard in range(SHARDS):
         _write_documents(folder / f"shard_{shard:05d}.parquet", train[shard * size : (shard + 1) * size])
     _write_documents(folder / VALIDATION_SHARD, held_out)
+    return [document.text for document in train]
 
 
 def _write_documents(path: Path, documents: Sequence[Document]) -> None:
@@ -180,9 +185,11 @@ def _identity(world: World, sizes: Conversations) -> Files:
     }
 
 
-def _write_files(folder: Path, world: World, sizes: Conversations, words: Sequence[str]) -> None:
+def _write_files(folder: Path, world: World, sizes: Conversations, words: Sequence[str], texts: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "words.txt").write_text("\n".join(words) + "\n", "utf-8")
+    times = Counter(word for text in texts for word in re.findall("[a-z]+", text))
+    for name, listed in (("words.txt", words), ("common_words.txt", [w for w in words if times[w] >= COMMON])):
+        (folder / name).write_text("\n".join(listed) + "\n", "utf-8")
     talks = write_identity(world, sizes.identity, "train")
     lines = (json.dumps(list(talk.messages), ensure_ascii=False) for talk in talks)
     (folder / "identity_conversations.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
