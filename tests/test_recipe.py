@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import tomllib
 
 import pytest
@@ -77,6 +78,12 @@ def test_what_is_wrong_is_named(change, says):
         ("base.num_iterations", -5, "base.num_iterations = -5 must be at least 1"),
         ("data.streams", 0, "data.streams = 0 must be at least 1"),
         ("seed", -1, "seed = -1 must be at least 0"),
+        ("eval.limit", 0, "eval.limit = 0 must be at least 1"),
+        ("base.target_flops", math.inf, "base.target_flops = inf must be at least 1, and finite"),
+        ("base.target_param_data_ratio", math.nan, "base.target_param_data_ratio = nan must be"),
+        ("sft.lr_scale", -0.1, "sft.lr_scale = -0.1 must be at least 0"),
+        ("optim.betas", [0.8, 1.0], "optim.betas is (0.8, 1.0); both must be below 1"),
+        ("sft.train", [{"task": "gsm8k"}, {"task": "gsm8k", "start": 9}], "two parts are called 'gsm8k'"),
         ("base.warmdown_frac", 1.5, "warmdown_frac = 1.5 is a share"),
         ("optim.grad_clip", -1.0, "optim.grad_clip is -1.0"),
         ("mid.train", [{"task": "gsm8k", "split": "test"}], "gsm8k has split = 'test'; here it must be train"),
@@ -125,3 +132,19 @@ def test_written_recipe_says_every_value():
     written = tomllib.loads(Recipe.parse(SMALL, "my.toml").to_toml())
     assert written["optim"]["matrix_lr"] == 0.02
     assert written["tokenizer"]["vocab_size"] == 65_536
+
+
+def test_what_is_read_twice_may_have_one_name():
+    """Its items are counted alike, so a number still means one row."""
+    recipe = Recipe.parse(SMALL, "my.toml", {"sft.train": [{"task": "gsm8k", "stop": 5}, {"task": "gsm8k"}]})
+    assert len(recipe.sft.train) == 2
+
+
+def test_a_recipe_in_another_encoding(tmp_path):
+    """Editors on Windows write a byte order mark, which does no harm, or GBK, which is refused."""
+    path, text = tmp_path / "my.toml", SMALL.replace("mine", "小鹦鹉")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert Recipe.load(str(path)).name == "小鹦鹉"
+    path.write_bytes(text.encode("gbk"))
+    with pytest.raises(UserError, match=r"my\.toml: not UTF-8 \(.* at byte \d+\); save it as UTF-8"):
+        Recipe.load(str(path))

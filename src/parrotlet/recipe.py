@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -19,6 +20,7 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from .errors import UserError
+from .files import read_text
 from .model import ModelConfig
 from .optim import OptimSettings
 from .stages import STAGES, Stage, StageName
@@ -94,6 +96,8 @@ class DataSettings:
     hub: str = "hub"
     """`hub`: the Hugging Face Hub (HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 keeps to what is cached). Or a
     folder with the Hub's layout. Datasets of `parrotlet/` always come from the embedded world."""
+    world_documents: int = 20_000
+    """Documents of the embedded world, about 250 bytes each; the conversations stay the same."""
     words: str = "world"
     """The word list of the spelling tasks: `world`, `world-common` (its words that the world's documents use often),
     or a text file with one word a line."""
@@ -243,7 +247,7 @@ class Recipe:
         if path.suffix == ".toml":
             if not path.is_file():
                 raise UserError(f"{path}: no such recipe file")
-            return cls.parse(path.read_text("utf-8"), str(path), overrides)
+            return cls.parse(read_text(path), str(path), overrides)
         file = resources.files("parrotlet") / "recipes" / f"{name_or_path}.toml"
         if not file.is_file():
             known = built_in_recipes()
@@ -276,19 +280,22 @@ class Recipe:
 
     def check(self, where: str = "recipe") -> None:
         """Raise `UserError` where values don't fit together."""
-        least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "eval.batch_size": 1, "eval.max_tokens": 1}
+        least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "data.world_documents": 1}
+        least |= {f"eval.{name}": 1 for name in ("limit", "batch_size", "max_tokens")}
         for name in ("epochs", "device_batch_size", "tasks_every", "tasks_limit", "core_limit", "eval_tokens"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
         for name in ("num_iterations", "target_flops", "target_param_data_ratio", "conversations_per_step"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
+        least |= {f"{stage}.lr_scale": 0 for stage in STAGES}
         for name in ("eval_every", "core_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()
         for key, lowest in least.items():
-            if isinstance(values[key], int | float) and values[key] < lowest:
-                raise UserError(f"{where}: {key} = {values[key]} must be at least {lowest}")
+            if isinstance(values[key], int | float) and not lowest <= values[key] < math.inf:
+                raise UserError(f"{where}: {key} = {values[key]} must be at least {lowest}, and finite")
         for stage in STAGES.values():
             _check_stage(stage, self.stage(stage.name), self.model.sequence_len, f"{where}: [{stage.name}]")
+            _check_names(self.stage(stage.name).train, f"{where}: [{stage.name}] train")
         _check_splits(self.eval.tasks, "test or validation", f"{where}: [eval] tasks")
         names = [spec.name or spec.task for spec in self.eval.tasks]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -361,6 +368,15 @@ def _check_texts(texts: tuple[DocumentSettings, ...], where: str) -> None:
     names = [settings.source for settings in texts]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"{where}: {min(twice)!r} is named twice; name it once, with the sum of the weights")
+
+
+def _check_names(specs: tuple[TaskSpec, ...], where: str) -> None:
+    """What has the same name counts its items alike, so that a number means one row."""
+    first: dict[tuple[str, str | None], TaskSpec] = {}
+    for spec in specs:
+        other = first.setdefault((spec.name or spec.task, spec.dataset), spec)
+        if any(getattr(spec, each) != getattr(other, each) for each in ("task", "start", "subset", "words")):
+            raise UserError(f"{where}: two parts are called {spec.name or spec.task!r}; give one of them another name")
 
 
 def _check_splits(specs: tuple[TaskSpec, ...], allowed: str, where: str) -> None:

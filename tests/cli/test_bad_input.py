@@ -91,6 +91,10 @@ CASES = {
         line_three(json.dumps([USER, USER, ASSISTANT])),
         r"talk\.jsonl, line 3: message 2 has the role 'user' where 'assistant' is due",
     ),
+    "another encoding": (
+        lambda recipe: recipe.write_bytes(recipe.read_text().replace('"test"', '"小鹦鹉"').encode("gbk")),
+        r"recipe\.toml: not UTF-8",
+    ),
     "no assistant turn": (line_three(json.dumps([USER])), r"talk\.jsonl, line 3: no assistant message"),
 }
 
@@ -116,6 +120,49 @@ def test_the_same_folder_with_another_recipe_is_refused_and_untouched(recipe, pa
     assert "holds a run of another recipe" in err
     assert "seed: 42 → 7" in err
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_nothing_came_of_may_have_another_recipe(recipe, parrotlet, tmp_path):
+    run = tmp_path / "run"
+    edit(recipe, "vocab_size = 300", "vocab_size = 200")
+    assert parrotlet("train", "tokenizer", "--recipe", recipe, "--run", run)[0] == 2
+    edit(recipe, "vocab_size = 200", "vocab_size = 310")
+    assert parrotlet("train", "tokenizer", "--recipe", recipe, "--run", run)[0] == 0
+    assert "vocab_size = 310" in (run / "recipe.toml").read_text()
+    code, err = parrotlet("train", "tokenizer", "--recipe", recipe, "--run", run, "--set", "tokenizer.vocab_size=320")
+    assert code == 2
+    assert "tokenizer.vocab_size: 310 → 320" in err
+
+
+def test_a_file_of_texts_and_conversations(recipe, parrotlet, tmp_path):
+    """One file may be read by base and by mid."""
+    talk, texts = tmp_path / "talk.jsonl", tmp_path / "texts.jsonl"
+    messages = [json.loads(line) for line in talk.read_text().splitlines()]
+    lines = [json.loads(line) for line in texts.read_text().splitlines()]
+    both = [line | {"messages": messages[n % len(messages)]} for n, line in enumerate(lines)]
+    texts.write_text("".join(json.dumps(line) + "\n" for line in both))
+    recipe.write_text(recipe.read_text().replace("talk.jsonl", "texts.jsonl"))
+    code, err = parrotlet("run", "--recipe", recipe, "--run", tmp_path / "run", "--no-audit")  # it has duplicates
+    assert code == 0, err
+
+
+def test_a_torn_checkpoint_and_another_tokenizer(recipe, parrotlet, tmp_path):
+    run = tmp_path / "run"
+    assert parrotlet("train", "base", "--recipe", recipe, "--run", run)[0] == 0
+    weights = max((run / "base" / "checkpoints").glob("*/model.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-7])
+    code, err = parrotlet("chat", "--run", run, "-p", "Hi")
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "model.safetensors" in err
+    weights.write_bytes(whole)
+    other = tmp_path / "other"
+    command = ("train", "tokenizer", "--recipe", recipe, "--run", other, "--set", "tokenizer.vocab_size=310")
+    assert parrotlet(*command)[0] == 0
+    (run / "tokenizer" / "tokenizer.json").write_bytes((other / "tokenizer" / "tokenizer.json").read_bytes())
+    code, err = parrotlet("chat", "--run", run, "-p", "Hi")
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "another tokenizer" in err
 
 
 def test_bad_conversations_are_found_before_base_is_trained(recipe, parrotlet, tmp_path):

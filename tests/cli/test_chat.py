@@ -12,6 +12,7 @@ from parrotlet.cli import main
 from parrotlet.cli.typed import read_message
 from parrotlet.recipe import Recipe
 from parrotlet.train import Run, train_stage, train_tokenizer
+from scripted import decoder_that, script
 from small_run import write_small_run
 
 
@@ -25,11 +26,19 @@ def run(tmp_path_factory):
     return run
 
 
+OPTIONS = ("--max-tokens", "6", "--seed", "3")
+
+
+def answers(out):
+    """What stands after each prompt for a message."""
+    return [part.split("\n")[0] for part in out.split("you> ")[1:] if not part.startswith("[")]
+
+
 @pytest.fixture
 def chat(run, monkeypatch, capsys):
     """What is printed when these lines are typed."""
 
-    def typed(*lines, options=("--max-tokens", "6", "--seed", "3")):
+    def typed(*lines, options=OPTIONS):
         monkeypatch.setattr(sys, "argv", ["parrotlet", "chat", "--run", str(run.folder), *options])
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(line + "\n" for line in lines)))
         capsys.readouterr()
@@ -62,8 +71,18 @@ def test_a_stage_is_changed_within_a_conversation(chat):
     out = chat("Hello?", "/stage base", "Again?", "/stage rl", "")
     assert "no stage 'rl'; there are base, sft" in out
     assert out.count("you> ") == 5
-    alone = chat("Hello?", "", options=("--max-tokens", "6", "--seed", "3", "--stage", "base"))
-    assert "stage base" in alone
+    from_base = chat("/stage base", "Hello?", "")
+    assert answers(from_base) == answers(chat("Hello?", "", options=(*OPTIONS, "--stage", "base")))
+    assert answers(from_base) != answers(chat("Hello?", ""))
+
+
+def test_a_call_and_its_result_are_told_apart(chat, run, monkeypatch):
+    """From each other and from the text around them."""
+    t = run.tokenizer()
+    written = [*t.encode("It is "), t.python_start, *t.encode("6*7"), t.python_end, *t.encode("42!"), t.assistant_end]
+    wants = script(t, written, lambda row: row.index(t.assistant_start) + 1)
+    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
+    assert "It is ⟦6*7 → 42⟧42!" in chat("What?", "", options=("--max-tokens", "40", "--temperature", "0"))
 
 
 def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path):

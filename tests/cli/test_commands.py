@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -56,6 +57,12 @@ def test_the_run_ends_with_results_of_every_stage(trained, parrotlet):
     out = parrotlet("run", "--recipe", "mine.toml")
     header = next(line.split() for line in out.splitlines() if "chance" in line)
     assert header == ["base", "mid", "sft", "chance"]
+    scores = [results["stages"][stage]["tasks"]["multiple-choice"] for stage in ("base", "mid", "sft")]
+    cells = [f"{100 * s['accuracy']:.0f} [{100 * s['low']:.0f}–{100 * s['high']:.0f}]" for s in scores]
+    assert re.search("multiple-choice +" + " +".join(map(re.escape, cells)) + " +25 %", out)
+    answer = json.loads((trained / "sft" / "answers.jsonl").read_text().splitlines()[0])
+    verdict = "right" if answer["correct"] else "wrong"
+    assert f"{answer['task']}: {verdict}\nuser       {answer['prompt'].splitlines()[0]}" in out
     assert "Talk to it:  parrotlet chat --run runs/test" in out
     assert json.loads((trained / "results.json").read_text())["stages"] == results["stages"]
 

@@ -181,7 +181,7 @@ def test_a_recipe_broken_on_purpose(kind, material_of, tmp_path, monkeypatch):
     assert audit(whole, full=True) == []
     changes = lengths(breaking(tmp_path, monkeypatch))
     monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))  # no plan of a whole renderer
-    monkeypatch.setattr("parrotlet.train.sources.world_folder", lambda: tmp_path)
+    monkeypatch.setattr("parrotlet.train.sources.world_folder", lambda documents: tmp_path)
     broken = Material(Recipe.parse(whole.recipe.to_toml(), "broken", changes))
     found = audit(broken, full=True)
     ours = [finding for finding in found if (finding.kind, finding.stage) == (kind, stage)]

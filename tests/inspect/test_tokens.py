@@ -68,7 +68,7 @@ def test_a_conversation_is_split_part_by_part(tmp_path):
     [
         ("a.jsonl", b"[]\n", "a.jsonl, line 1: expected a list of messages"),
         ("a.jsonl", b'[{"role": "user", "content": "x"}]\n{', "a.jsonl, line 2: not JSON"),
-        ("a.txt", b"\xff", "a.txt: can't be read as UTF-8"),
+        ("a.txt", b"\xff", "a.txt: not UTF-8"),
     ],
 )
 def test_files_that_can_not_be_read(tmp_path, name, content, says):

@@ -1,6 +1,7 @@
 """The loop: what a step's loss is, resuming, stopping, and what ends a training."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -16,8 +17,10 @@ from parrotlet.model import GPT, ModelConfig
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, StoppedByUser, prepare, train, train_stage, train_tokenizer
+from parrotlet.train.callbacks import SAMPLE_PROMPTS, Samples
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints
 from parrotlet.train.loop import Callback, accumulate_gradients
+from parrotlet.train.setup import horizon
 from small_run import write_small_run
 
 CONFIG = ModelConfig(depth=2, vocab_size=400, sequence_len=32, width=32, heads=2, kv_heads=1)
@@ -187,6 +190,44 @@ def test_not_a_number_stops_with_step_and_rows(tmp_path, recipe):
     assert all(math.isfinite(m["loss"]) for m in run.metrics("base").read())
 
 
+def test_a_gradient_that_is_no_number_stops_too(tmp_path, recipe, monkeypatch):
+    """Though the loss is one: the weights would be lost in that very step."""
+    run = new_run(tmp_path / "run", recipe)
+    norms = iter([1.0, 1.0, math.inf])
+    monkeypatch.setattr("parrotlet.train.loop.clip_gradients", lambda model, most: next(norms))
+    with pytest.raises(UserError, match=r"base step 2: .*gradient.* inf"):
+        train(prepare(run, STAGES["base"]))
+    assert len(run.metrics("base").read()) == 2
+
+
+def test_steps_of_base_follow_from_the_first_horizon_that_is_given(recipe):
+    """Steps, else operations, else tokens a parameter (Hoffmann et al. 2022)."""
+    given = {"num_iterations": None, "target_flops": None, "target_param_data_ratio": None}
+    settings = functools.partial(dataclasses.replace, recipe.base, **given | {"tokens_per_step": 64})
+    flops = CONFIG.flops_per_token
+    assert horizon(settings(num_iterations=7, target_flops=1e9, target_param_data_ratio=9.0), CONFIG) == 7
+    assert horizon(settings(target_flops=64.0 * 30 * flops, target_param_data_ratio=9.0), CONFIG) == 30
+    assert horizon(settings(target_param_data_ratio=10.0), CONFIG) == round(10 * CONFIG.num_parameters / 64)
+    assert horizon(settings(target_flops=1.0), CONFIG) == 1
+    with pytest.raises(UserError, match=r"base.* needs num_iterations, target_flops or target_param_data_ratio"):
+        horizon(settings(), CONFIG)
+
+
+def test_samples_on_the_way(tmp_path, recipe):
+    """Every so many steps, and at the end, each text that it goes on with."""
+    told = []
+
+    class Listens(Callback):
+        def on_notice(self, training, text):
+            told.append((training.step, text))
+
+    base = dataclasses.replace(recipe.base, sample_every=5)
+    run = new_run(tmp_path / "run", dataclasses.replace(recipe, base=base))
+    train(prepare(run, STAGES["base"], callbacks=[Listens(), Samples()]))
+    written = [(step, text.partition("▸")[0]) for step, text in told if "writes" in text]
+    assert written == [(s, f"step {s} writes: {p}") for s in (5, 10, 12) for p in SAMPLE_PROMPTS]
+
+
 def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
     run = new_run(tmp_path / "run", recipe)
 
@@ -313,6 +354,23 @@ def test_ctrl_c_in_the_last_step_saves_and_stops(tmp_path, recipe):
     assert list_checkpoints(run.stage_folder("base"))[-1] == 12
     train_stage(run, "base")
     assert run.validation("base").read()[-1]["step"] == 12
+
+
+def test_ctrl_c_in_the_last_measurement_stops_the_pipeline(tmp_path, recipe):
+    """The stage is done, and the next one does not begin."""
+
+    class StopsAtTheEnd(Callback):
+        def on_validation(self, training, line):
+            if training.step == training.total:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES["base"], callbacks=[StopsAtTheEnd()]))
+    assert run.validation("base").read()[-1]["step"] == 12
+    lines = run.metrics("base").read()
+    train_stage(run, "base")
+    assert run.metrics("base").read() == lines
 
 
 def test_what_does_not_fit_into_a_row_is_told_and_saved(tmp_path, recipe, folder):

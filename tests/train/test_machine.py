@@ -36,6 +36,13 @@ def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
     assert (decided.device, decided.dtype) == ("cpu", "bfloat16" if good else "float32")
 
 
+@pytest.mark.parametrize("there", [("cc",), None])
+def test_auto_compiles_where_there_is_a_compiler(here, monkeypatch, there):
+    here(bfloat16=True)
+    monkeypatch.setattr(machine_module, "compiler", lambda: there)
+    assert resolve_machine(MachineSettings()).compile == (there is not None)
+
+
 @pytest.mark.parametrize("good", [True, False])
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
 def test_a_finished_stage_is_asked_as_far_as_the_machine_can(here, device, good):

@@ -8,7 +8,7 @@ from parrotlet.errors import UserError
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.tasks import TaskSpec
-from parrotlet.train import Run, Sources, prepare, recipe_tokenizer, train_tokenizer
+from parrotlet.train import Run, Sources, prepare, recipe_tokenizer, train, train_tokenizer
 from small_run import write_small_run
 
 
@@ -118,3 +118,40 @@ def test_a_task_has_words_of_its_own(tmp_path, text):
         assert [expected in other.words for other in tasks] == [other is task for other in tasks]
     with pytest.raises(UserError, match=r"nowhere.txt: no such word list .* english, world, world-common"):
         sources.task(TaskSpec(task="letter-counting", words="nowhere.txt"))
+
+
+def test_more_documents_of_the_world(tmp_path, text, monkeypatch):
+    """As many as a recipe asks for; what they train beside stays."""
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    recipe = with_documents(
+        text, '{ source = "hf://datasets/parrotlet/world-text/*", validation = ["shard_val.parquet"] }'
+    )
+    sources = Sources(dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, world_documents=300)))
+    texts = (*sources.training_texts, *sources.validation_texts)
+    assert [len(source.documents) for source in texts] == [300, 50]
+    assert len(sources.task(TaskSpec(task="identity"))) == 3_200
+
+
+def test_changed_validation_data_are_seen(tmp_path, text):
+    """The losses before and after would be of different data: refused, or accepted and noted."""
+    (tmp_path / "texts").mkdir()
+    write_texts(tmp_path / "texts", "train.jsonl", 400)
+    write_texts(tmp_path / "texts", "val.jsonl", 20)
+    line = f'{{ source = "{tmp_path}/texts/*.jsonl", validation = ["val.jsonl"] }}'
+    run = Run.begin(tmp_path / "run", with_documents(text, line))
+    train_tokenizer(run)
+    base = STAGES["base"]
+    training = prepare(run, base)
+    training.total = 4
+    train(training)
+    before = run.metrics("base").read()
+    write_texts(tmp_path / "texts", "val.jsonl", 25)
+    again = Run.open(run.folder)
+    with pytest.raises(UserError, match=r"the data of base changed since step 4.*\n +validation: .*texts"):
+        prepare(again, base)
+    accepted = prepare(again, base, accept_data_change=True)
+    assert accepted.data_changes[0]["changed"][-1] == "validation losses before and after it are of different data"
+    train(accepted)
+    lines = again.metrics("base").read()
+    assert lines[:4] == before
+    assert len(lines) == 12

@@ -11,6 +11,7 @@ import tokenizers
 
 from ..chat import Conversation
 from ..errors import UserError
+from ..files import read_text
 from ..tokenizer import PUBLISHED_PATTERNS, Tokenizer, load_rank_file
 from ..tokenizer.stored import byte_alphabet
 
@@ -83,10 +84,7 @@ def _of_bytes(token: str) -> str:
 
 def read_passages(path: Path) -> list[Passage]:
     """The parts of the conversations in a `.json` (one) or `.jsonl` (one a line) file, or the text of any other."""
-    try:
-        content = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read as UTF-8 text ({error})") from None
+    content = read_text(path)
     if path.suffix == ".json":
         return _parts(_json(content, str(path)), str(path))
     if path.suffix == ".jsonl":

@@ -56,6 +56,8 @@ class OptimSettings:
             value = getattr(self, field.name)
             if not all(0 <= v < math.inf for v in (value if isinstance(value, tuple) else (value,))):
                 raise UserError(f"optim.{field.name} is {value}; it must be 0 or more")
+        if not max(self.betas) < 1:
+            raise UserError(f"optim.betas is {self.betas}; both must be below 1")
 
 
 class Optimizers:

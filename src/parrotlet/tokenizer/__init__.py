@@ -4,11 +4,13 @@ from .compression import PUBLISHED_PATTERNS, CompressionRow, compression_report,
 from .shown import REST, ShownAnswer, joined, shown_texts
 from .stored import SPECIAL_TOKENS
 from .tokenizer import Tokenizer
+from .training import TOKENIZER_VERSION
 
 __all__ = [
     "PUBLISHED_PATTERNS",
     "REST",
     "SPECIAL_TOKENS",
+    "TOKENIZER_VERSION",
     "CompressionRow",
     "ShownAnswer",
     "Tokenizer",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HFTokenizer
 
 from ..errors import UserError
 from .stored import BYTES, SPECIAL_TOKENS, SPLIT_PATTERN
 
+TOKENIZER_VERSION = f"1, tokenizers {tokenizers.__version__}"
+"""Says when the same texts may give another tokenizer; raise the number whenever they do."""
 MIN_FREQUENCY = 2
 """A pair seen only once teaches nothing that the text could be compressed with."""
 

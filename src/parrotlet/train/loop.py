@@ -136,6 +136,8 @@ def train(training: Training) -> None:
         save(t)
         measure(t)
         t.tell("on_end")
+        if any(ranks.gather(t.stop)):
+            raise StoppedByUser
 
 
 def _plan(t: Training) -> Iterator[str]:

@@ -58,17 +58,19 @@ class Run:
             run = cls.open(folder)
             asked = _as_decided(recipe, run.recipe)
             changed = differences(run.recipe, asked)
-            if refused := [line for line in changed if line.split(": ")[0].rpartition(".")[2] not in MEMORY_ONLY]:
+            refused = [line for line in changed if line.split(": ")[0].rpartition(".")[2] not in MEMORY_ONLY]
+            if not refused:
+                if changed and ranks.is_first():
+                    write_text(folder / "recipe.toml", asked.to_toml())
+                    print(f"{folder} goes on with {'; '.join(changed)}", file=sys.stderr)
+                return cls(folder, asked)
+            if not (ranks.is_first() and _untouched(folder)):
                 raise UserError(
                     f"{folder} holds a run of another recipe (there → asked now):\n  "
                     + "\n  ".join(refused)
                     + "\nchoose another folder with --run, or remove this one"
                 )
-            if changed and ranks.is_first():
-                write_text(folder / "recipe.toml", asked.to_toml())
-                print(f"{folder} goes on with {'; '.join(changed)}", file=sys.stderr)
-            return cls(folder, asked)
-        if not ranks.is_first():
+        elif not ranks.is_first():
             raise UserError(f"{folder}: not there, though rank 0 has made it; all machines must see the same folder")
         decided = resolve_micro_batches(replace(recipe, machine=resolve_machine(recipe.machine)))
         run = cls(folder, decided)
@@ -170,6 +172,11 @@ class Run:
         """Replace `results.json`, whole; the first rank alone does it."""
         if ranks.is_first():
             write_json(self.folder / "results.json", results)
+
+
+def _untouched(folder: Path) -> bool:
+    """Whether nothing came of a run: no tokenizer and no stage."""
+    return not any((folder / name).exists() for name in ("tokenizer", *STAGES))
 
 
 def _as_decided(asked: Recipe, before: Recipe) -> Recipe:

@@ -19,13 +19,13 @@ from ..optim import Optimizers
 from ..progress import ProgressLine, duration
 from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
-from ..tokenizer import Tokenizer
+from ..tokenizer import TOKENIZER_VERSION, Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints
 from .loop import Callback, Training
 from .machine import machine_here, use_machine
 from .parallel import parallelize
 from .run import Run
-from .sources import Sources
+from .sources import VALIDATION, Sources
 from .watch import STAND_STILL_SECONDS
 
 
@@ -42,7 +42,7 @@ def recipe_tokenizer(recipe: Recipe, sources: Sources | None = None) -> Tokenize
     """The tokenizer that a recipe means; trained once, and kept in the cache folder."""
     sources = sources or Sources(recipe)
     texts_from = [source.documents.fingerprint for source in sources.training_texts]
-    key = repr((texts_from, recipe.base.texts, recipe.tokenizer, recipe.seed))
+    key = repr((TOKENIZER_VERSION, texts_from, recipe.base.texts, recipe.tokenizer, recipe.seed))
     folder = cache_folder() / "tokenizers" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not (folder / "tokenizer.json").exists():
         began = time.monotonic()
@@ -220,7 +220,9 @@ def _accept_changes(training: Training, state: dict[str, Any]) -> None:
             f"{t.run.folder}: {t.stage.name} is at step {t.step}, and its changed data last for {t.total} steps only. "
             f"Put the data back, or remove {t.run.stage_folder(t.stage.name)} to train the stage again"
         )
-    if t.stage.reads == "documents":
+    if all(line.startswith(VALIDATION) for line in changed):
+        meaning = "validation losses before and after it are of different data"
+    elif t.stage.reads == "documents":
         meaning = "the documents are numbered anew: some may come twice, some not at all"
     else:
         meaning = f"the rows are planned anew, {state['steps']} steps then and {t.total} now: some may come twice"

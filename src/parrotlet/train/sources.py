@@ -32,11 +32,11 @@ from ..data.plan import PIECES_VERSION, Pieces
 from ..data.text_files import open_texts
 from ..errors import BadRows, UserError
 from ..evals.core_bundle import CoreTask, bundle_folder, read_bundle
-from ..files import cache_folder, written_aside
+from ..files import cache_folder, read_text, written_aside
 from ..hub import Hub
 from ..hub.pinned import WORD_LISTS, fetch_pinned
 from ..progress import ProgressLine
-from ..recipe import DocumentSettings, Recipe
+from ..recipe import DocumentSettings, Recipe, StageSettings
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
@@ -44,15 +44,19 @@ from ..world import WORLD_VERSION, write_world
 
 WORLDS_WORDS = {"world": "words.txt", "world-common": "common_words.txt"}
 """The world's word lists, and their files."""
+VALIDATION = "validation: "
+"""Begins the name of a part of the data that is measured on."""
 
 
 @functools.cache
-def world_folder() -> Path:
+def world_folder(documents: int) -> Path:
     """The embedded world, written into the cache folder the first time."""
-    folder = cache_folder() / f"world-{WORLD_VERSION}"
+    folder = cache_folder() / f"world-{WORLD_VERSION}-{documents}"
     if not folder.exists():
+        line = ProgressLine("world", 0)
         with written_aside(folder) as aside:
-            write_world(aside)
+            write_world(aside, documents=documents, on_progress=line)
+        line.close()
     return folder
 
 
@@ -66,17 +70,21 @@ class Sources:
     def hub(self) -> Hub:
         """Where datasets are read from."""
         chosen = self.recipe.data.hub
-        return Hub(folder=None if chosen == "hub" else Path(chosen), world=world_folder())
+        return Hub(folder=None if chosen == "hub" else Path(chosen), world=self._world)
+
+    @property
+    def _world(self) -> Path:
+        return world_folder(self.recipe.data.world_documents)
 
     def words(self, chosen: str) -> list[str]:
         """A word list of the spelling tasks: one of the world's, a pinned one, or a file."""
         if chosen in WORD_LISTS:
             return fetch_pinned(WORD_LISTS[chosen]).read_text("utf-8").split()
-        path = world_folder() / "files" / WORLDS_WORDS[chosen] if chosen in WORLDS_WORDS else Path(chosen)
+        path = self._world / "files" / WORLDS_WORDS[chosen] if chosen in WORLDS_WORDS else Path(chosen)
         if not path.is_file():
             there = ", ".join([*WORD_LISTS, *WORLDS_WORDS])
             raise UserError(f"{path}: no such word list (words); there are {there}, too")
-        return path.read_text("utf-8").split()
+        return read_text(path).split()
 
     def core_tasks(self) -> tuple[list[CoreTask], list[CoreTask]]:
         """CORE's tasks: those whose file is there, and the others. Raises `UserError` if the bundle can't be had."""
@@ -125,7 +133,7 @@ class Sources:
         return TextSource(documents=self._open(settings, named), weight=settings.weight)
 
     def _files(self, settings: DocumentSettings) -> list[SourceFile]:
-        return self.hub.once(settings.source, lambda: find_files(settings.source, self.hub))
+        return self.hub.once(("files", settings.source), lambda: find_files(settings.source, self.hub))
 
     def _open(self, settings: DocumentSettings, files: Sequence[SourceFile]) -> Documents:
         line = ProgressLine("texts", 0)
@@ -203,6 +211,9 @@ class Sources:
             )
         ]
 
+    def _validation_tasks(self, settings: StageSettings) -> Sequence[Task]:
+        return self.mixture(settings.validation).tasks if settings.validation else ()
+
     def _conversation_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
         if not settings.validation:
@@ -246,12 +257,18 @@ class Sources:
             line.close()
 
     def fingerprints(self, stage: Stage, tokenizer: Tokenizer) -> dict[str, str]:
-        """What a stage's batches follow from, part by part: one of these changes when the batches do."""
+        """What a stage's batches, of training and of validation, follow from, part by part: one of these changes when
+        the batches do."""
         if stage.reads == "documents":
             parts = {source.documents.name: source.documents.fingerprint for source in self.training_texts}
+            measured = {source.documents.name: source.documents.fingerprint for source in self.validation_texts}
         else:
-            tasks = self.mixture(self.recipe.stage(stage.name).train).tasks
-            parts = {f"{number}. {task.name}": task.fingerprint for number, task in enumerate(tasks, start=1)}
+            settings = self.recipe.stage(stage.name)
+            parts, measured = (
+                {f"{number}. {task.name}": task.fingerprint for number, task in enumerate(tasks, start=1)}
+                for tasks in (self.mixture(settings.train).tasks, self._validation_tasks(settings))
+            )
+        parts |= {f"{VALIDATION}{name}": each for name, each in measured.items() if each not in parts.values()}
         return parts | {
             "the tokenizer": tokenizer.fingerprint,
             "the rendering": str(RENDER_VERSION),

@@ -34,6 +34,7 @@ def write_documents(
     *,
     part: str = "train",
     without: Collection[str] = (),
+    on_document: Callable[[int], None] = lambda written: None,
 ) -> list[Document]:
     """As many documents as asked, no two alike, and none of `without`. Each `part` has chances of its own.
 
@@ -49,6 +50,7 @@ def write_documents(
         title, text = kinds[name][1](rng)
         if text not in without:
             written.setdefault(text, Document(text, title, f"world/{name}"))
+            on_document(len(written))
     return list(written.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from .questions import Part, write_arc, write_multiple_choice
 from .splits import Split
 from .talk import write_talk
 from .words import word_list
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and the total."""
 
 MESSAGES = pa.list_(pa.struct({"content": pa.string(), "role": pa.string()}))
 TEXT = pa.schema({"text": pa.string(), "title": pa.string(), "source": pa.string()})
@@ -70,7 +73,12 @@ class Conversations:
 
 
 def write_world(
-    folder: Path, *, seed: int = 0, documents: int = 20_000, conversations: Conversations | None = None
+    folder: Path,
+    *,
+    seed: int = 0,
+    documents: int = 20_000,
+    conversations: Conversations | None = None,
+    on_progress: Progress = lambda done, total: None,
 ) -> None:
     """Write a world into `folder`, which then holds `datasets/parrotlet/…` and `files/…`.
 
@@ -78,12 +86,17 @@ def write_world(
     same arguments write the same bytes. Takes seconds.
     """
     sizes = conversations or Conversations()
+    total = documents + sum(vars(sizes).values())
     world = build_world(seed)
     words, spelled = word_list(seed)
-    texts = _write_text(folder / "datasets/parrotlet/world-text", world, documents, spelled)
+    texts = _write_text(
+        folder / "datasets/parrotlet/world-text", world, documents, spelled, lambda done: on_progress(done, total)
+    )
+    done = documents
     for dataset in (_word_problems, _multiple_choice, _arc, _small_talk, _drills, _identity):
         for path, (schema, rows) in dataset(world, sizes).items():
-            _write(folder / "datasets/parrotlet" / path, schema, rows)
+            done += _write(folder / "datasets/parrotlet" / path, schema, rows)
+            on_progress(min(done, total), total)
     _write_files(folder / "files", world, sizes, words, texts)
 
 
@@ -91,8 +104,10 @@ Rows = Iterable[Mapping[str, Any]]
 Files = dict[str, tuple[pa.Schema, Rows]]
 
 
-def _write_text(folder: Path, world: World, number: int, spelled: Sequence[str]) -> list[str]:
-    train = write_documents(world, number, spelled)
+def _write_text(
+    folder: Path, world: World, number: int, spelled: Sequence[str], on_document: Callable[[int], None]
+) -> list[str]:
+    train = write_documents(world, number, spelled, on_document=on_document)
     known = {document.text for document in train}
     held_out = write_documents(world, max(number // 50, 50), spelled, part="validation", without=known)
     size = -(-number // SHARDS)
@@ -195,7 +210,9 @@ def _write_files(folder: Path, world: World, sizes: Conversations, words: Sequen
     (folder / "identity_conversations.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _write(path: Path, schema: pa.Schema, rows: Rows) -> None:
+def _write(path: Path, schema: pa.Schema, rows: Rows) -> int:
+    """Returns how many there are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     pq.write_table(table, path, row_group_size=ROWS_A_GROUP)
+    return len(table)
