@@ -24,7 +24,7 @@ run: .venv/installed
 	$(BIN)/parrotlet run
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

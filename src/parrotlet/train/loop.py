@@ -132,6 +132,8 @@ def train(training: Training) -> None:
             if t.stop:
                 save(t)
                 t.saver.wait()
+                t.watch.close()
+                ranks.gather(None)  # a rank that leaves while another still waits would be taken for lost
                 raise StoppedByUser
         save(t)
         measure(t)

@@ -43,6 +43,10 @@ class Watch:
         self._where = f"{self.stage} step {step}, {doing}"
         self._until = time.monotonic() + self.limit * patience
 
+    def close(self) -> None:
+        """Look at the others no more: all is saved."""
+        self._closed.set()
+
     def __enter__(self) -> Watch:
         if ranks.world_size() > 1:
             self._beat()  # at once: a rank that goes before its next beat has been seen, too
