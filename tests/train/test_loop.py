@@ -400,3 +400,14 @@ def test_one_process_at_a_time(tmp_path, recipe):
     run = new_run(tmp_path / "run", recipe)
     with run.lock(), pytest.raises(UserError, match="another process"), Run.open(run.folder).lock():
         pass
+
+
+def test_another_recipe_leaves_a_run_alone_that_has_just_begun(tmp_path, recipe):
+    """Though nothing came of it yet: its process may still train the tokenizer."""
+    run = Run.begin(tmp_path / "run", recipe)
+    before = (run.folder / "recipe.toml").read_bytes()
+    other = dataclasses.replace(recipe, seed=7)
+    with run.lock(), pytest.raises(UserError, match="another process"):
+        Run.begin(run.folder, other)
+    assert (run.folder / "recipe.toml").read_bytes() == before
+    assert Run.begin(run.folder, other).recipe.seed == 7

@@ -36,7 +36,7 @@ def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
     assert (decided.device, decided.dtype) == ("cpu", "bfloat16" if good else "float32")
 
 
-@pytest.mark.parametrize("there", [("cc",), None])
+@pytest.mark.parametrize("there", ["g++", None])
 def test_auto_compiles_where_there_is_a_compiler(here, monkeypatch, there):
     here(bfloat16=True)
     monkeypatch.setattr(machine_module, "compiler", lambda: there)

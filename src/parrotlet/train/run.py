@@ -70,6 +70,8 @@ class Run:
                     + "\n  ".join(refused)
                     + "\nchoose another folder with --run, or remove this one"
                 )
+            with run.lock():  # raises where somebody is about to train it
+                pass
         elif not ranks.is_first():
             raise UserError(f"{folder}: not there, though rank 0 has made it; all machines must see the same folder")
         decided = resolve_micro_batches(replace(recipe, machine=resolve_machine(recipe.machine)))

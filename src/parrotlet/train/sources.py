@@ -36,7 +36,7 @@ from ..files import cache_folder, read_text, written_aside
 from ..hub import Hub
 from ..hub.pinned import WORD_LISTS, fetch_pinned
 from ..progress import ProgressLine
-from ..recipe import DocumentSettings, Recipe, StageSettings
+from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
 from ..tokenizer import Tokenizer
@@ -211,9 +211,6 @@ class Sources:
             )
         ]
 
-    def _validation_tasks(self, settings: StageSettings) -> Sequence[Task]:
-        return self.mixture(settings.validation).tasks if settings.validation else ()
-
     def _conversation_rows(self, stage: Stage, tokenizer: Tokenizer) -> list[Row]:
         settings, length = self.recipe.stage(stage.name), self.recipe.model.sequence_len
         if not settings.validation:
@@ -266,7 +263,9 @@ class Sources:
             settings = self.recipe.stage(stage.name)
             parts, measured = (
                 {f"{number}. {task.name}": task.fingerprint for number, task in enumerate(tasks, start=1)}
-                for tasks in (self.mixture(settings.train).tasks, self._validation_tasks(settings))
+                for tasks in (
+                    self.mixture(specs).tasks if specs else () for specs in (settings.train, settings.validation)
+                )
             )
         parts |= {f"{VALIDATION}{name}": each for name, each in measured.items() if each not in parts.values()}
         return parts | {
