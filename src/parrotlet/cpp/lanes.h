@@ -117,8 +117,12 @@ struct Bfloat16 {
         return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     }
     static void store(Stored* to, Lanes x) {
+#ifdef __AVX512BF16__
+        put(to, _mm512_cvtneps_pbh((__m512)x));  // what is smaller than 1e-38 becomes 0
+#else
         Pairs bits = (Pairs)x;
         put(to, __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves));
+#endif
     }
     static float widen(Stored x) {
         uint32_t bits = (uint32_t)x << 16;
@@ -158,9 +162,9 @@ template <class Type> float dot(const typename Type::Stored* a, const typename T
     return total;
 }
 
-// R rows of x times a group of outputs: store(row, half of the outputs, the others).
-template <class Type, int64_t R, class Store>
-void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
+// R rows of x times a group of outputs. Not inlined, since the compiler would then keep the sums in memory.
+template <class Type, int64_t R> __attribute__((noinline))
+void products(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Lanes to[R][2]) {
     Lanes sums[R][2] = {};
     for (int64_t k = 0; k < units; ++k) {
         auto w0 = load<typename Type::Weights>(w + GROUP * k), w1 = load<typename Type::Weights>(w + GROUP * k + LANES);
@@ -169,6 +173,14 @@ void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Uni
             sums[r][1] = Type::add(sums[r][1], w1, x[r * stride + k]);
         }
     }
+    memcpy(to, sums, sizeof sums);
+}
+
+// The same: store(row, half of the outputs, the others).
+template <class Type, int64_t R, class Store>
+void tile(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Store store) {
+    Lanes sums[R][2];
+    products<Type, R>(x, stride, w, units, sums);
     for (int64_t r = 0; r < R; ++r) store(r, sums[r][0], sums[r][1]);
 }
 

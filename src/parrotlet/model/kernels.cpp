@@ -9,6 +9,7 @@
 #include "../cpp/lanes.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 
 constexpr int64_t BLOCK = 64;  // queries at a time
@@ -30,15 +31,23 @@ void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns,
     for (int64_t c = 0; c < columns; c += LANES) {
         Pairs a[LANES] = {}, b[LANES];
         int64_t wide = std::min(LANES, columns - c);
-        for (int64_t r = 0; r < rows; ++r) memcpy(&a[r], from + r * stride + c, wide == LANES ? sizeof a[r] : 4 * wide);
+        bool full = rows == LANES && wide == LANES;  // sizes known to the compiler: nothing goes through memory
+        if (full) for (int64_t r = 0; r < LANES; ++r) a[r] = load<Pairs>(from + r * stride + c);
+        else for (int64_t r = 0; r < rows; ++r) memcpy(&a[r], from + r * stride + c, 4 * wide);
         constexpr int64_t HALF = LANES / 2;
         for (int64_t done = 1; done < LANES; done *= 2) {  // what stands half the rows apart moves next to each other
             for (int64_t i = 0; i < HALF; ++i) b[2 * i] = zip<0>(a[i], a[i + HALF]), b[2 * i + 1] = zip<HALF>(a[i], a[i + HALF]);
             memcpy(a, b, sizeof a);
         }
-        for (int64_t i = 0; i < wide; ++i) put(to + (c + i) * to_stride, a[i]);
+        if (full) for (int64_t i = 0; i < LANES; ++i) put(to + (c + i) * to_stride, a[i]);
+        else for (int64_t i = 0; i < wide; ++i) put(to + (c + i) * to_stride, a[i]);
     }
 }
+
+struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+};
+template <class X> using Buffer = std::unique_ptr<X[], Free>;  // begins where a vector does
 
 // Softmax attention of a block of queries at a time, over the keys that any of them sees.
 //
@@ -49,11 +58,11 @@ template <class Type> class Attention {
     static constexpr int64_t PER = sizeof(Unit) / sizeof(Stored), BLOCK_UNITS = BLOCK / PER;
 
     struct Room {  // of a thread
-        std::unique_ptr<Unit[]> keys_by_d, values_by_d, keys_by_t, values_by_t, probs_by_row, dscores_by_row;
-        std::unique_ptr<Unit[]> by_row, queries, dys;  // (D, rows of the block)
-        std::unique_ptr<Stored[]> probs, dscores;      // (BLOCK, keys)
-        std::unique_ptr<float[]> scores, dprobs;       // (BLOCK, keys)
-        std::unique_ptr<float[]> dkeys, dvalues;       // (D, keys)
+        Buffer<Unit> keys_by_d, values_by_d, keys_by_t, values_by_t, probs_by_row, dscores_by_row;
+        Buffer<Unit> by_row, queries, dys;  // (D, rows of the block)
+        Buffer<Stored> probs, dscores;      // (BLOCK, keys)
+        Buffer<float> scores, dprobs;       // (BLOCK, keys)
+        Buffer<float> dkeys, dvalues;       // (D, keys)
     };
 
     const AttentionPass& p;
@@ -79,7 +88,9 @@ template <class Type> class Attention {
     }
 
    private:
-    template <class X> static std::unique_ptr<X[]> some(int64_t count) { return std::make_unique_for_overwrite<X[]>(count); }
+    template <class X> static Buffer<X> some(int64_t count) {
+        return Buffer<X>((X*)std::aligned_alloc(64, whole(count * sizeof(X), 64)));
+    }
 
     Room room(bool gradients) const {
         Room m;
@@ -288,40 +299,41 @@ template <class Type> class CrossEntropy {
 
     void run() {
         int64_t threads = std::min(p.threads, p.N);
-        auto rooms = std::make_unique_for_overwrite<float[]>(2 * wide * threads);
+        auto rooms = std::make_unique_for_overwrite<float[]>(wide * threads);
         in_threads(threads, [&](int64_t me) {
-            for (int64_t n = me * p.N / threads; n < (me + 1) * p.N / threads; ++n) row(n, rooms.get() + 2 * wide * me);
+            for (int64_t n = me * p.N / threads; n < (me + 1) * p.N / threads; ++n) row(n, rooms.get() + wide * me);
         });
     }
 
    private:
-    void row(int64_t n, float* exponentials) const {
+    // d loss / d logit = probability - 1 at the target;  d logit / d score = slope = 1 - tanh².
+    void row(int64_t n, float* weighted) const {  // exponential · slope
         Stored* scores = (Stored*)p.scores + n * p.V;
-        float *slopes = exponentials + wide, target = Type::widen(scores[p.targets[n]]);
+        const float softcap = p.softcap;
+        int64_t v = 0, target = p.targets[n];
         Lanes total = {};
-        for (int64_t v = 0; v < p.V; v += LANES) {
-            int64_t count = std::min(LANES, p.V - v);
+        for (; v + LANES <= p.V; v += LANES) total += exponentials(Type::widen(scores + v), softcap, weighted + v);
+        float all = sum(total), tanh = std::tanh(Type::widen(scores[target]) / softcap);
+        if (int64_t rest = p.V - v) {
             Stored last[LANES] = {};
-            if (count < LANES) memcpy(last, scores + v, count * sizeof(Stored));
-            Lanes x = Type::widen(count < LANES ? last : scores + v), size = x < 0.0f ? -x : x;
-            Lanes q = exponential(size * (-2 / p.softcap)), tanh = (1.0f - q) / (1.0f + q);
-            Lanes e = exponential((x < 0.0f ? -tanh : tanh) * p.softcap);
-            for (int64_t i = count; i < LANES; ++i) e[i] = 0;
-            total += e;
-            put(exponentials + v, e), put(slopes + v, 1.0f - tanh * tanh);
+            memcpy(last, scores + v, rest * sizeof(Stored));
+            float of_last[LANES];
+            put(of_last, exponentials(Type::widen(last), softcap, weighted + v));
+            for (int64_t i = 0; i < rest; ++i) all += of_last[i];
         }
-        float all = sum(total);
-        p.losses[n] = std::log(all) - p.softcap * std::tanh(target / p.softcap);
-        if (p.gradients) differentiate(scores, exponentials, slopes, all, p.targets[n]);
+        p.losses[n] = std::log(all) - softcap * tanh;
+        if (!p.gradients) return;
+        float inverse = 1 / all;
+        for (v = 0; v + LANES <= p.V; v += LANES) Type::store(scores + v, load<Lanes>(weighted + v) * inverse);
+        for (; v < p.V; ++v) scores[v] = Type::store(weighted[v] * inverse);
+        scores[target] = Type::store(weighted[target] * inverse - (1 - tanh * tanh));
     }
 
-    // d loss / d logit = probability - 1 at the target;  d logit / d score = 1 - tanh².
-    void differentiate(Stored* to, const float* exponentials, const float* slopes, float all, int64_t target) const {
-        int64_t v = 0;
-        for (; v + LANES <= p.V; v += LANES)
-            Type::store(to + v, load<Lanes>(exponentials + v) / all * load<Lanes>(slopes + v));
-        for (; v < p.V; ++v) to[v] = Type::store(exponentials[v] / all * slopes[v]);
-        to[target] = Type::store((exponentials[target] / all - 1) * slopes[target]);
+    static Lanes exponentials(Lanes x, float softcap, float* weighted) {
+        Lanes size = x < 0.0f ? -x : x, q = exponential(size * (-2 / softcap)), tanh = (1.0f - q) / (1.0f + q);
+        Lanes e = exponential((x < 0.0f ? -tanh : tanh) * softcap);
+        put(weighted, e * (1.0f - tanh * tanh));
+        return e;
     }
 };
 
