@@ -25,7 +25,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from parrotlet.dtypes import multiplies_bfloat16
@@ -38,8 +38,6 @@ DEPTH, STEP_TOKENS = 4, 8192
 """Of text-en.toml, and so of nanochat unless --depths says otherwise."""
 PROBE_TOKENS = 98_304
 """Of the run that the number of steps follows from."""
-OUR_VALIDATION, THEIR_VALIDATION = 32, 130
-"""Rough seconds of validation and of leaving, kept free in a timed run; nanochat validates before its steps, too."""
 
 
 @dataclass
@@ -65,7 +63,7 @@ def watched(process: subprocess.Popen[bytes], began: float, log: Path, stepped: 
         kilobytes = max(kilobytes, peak(process.pid))
         if not first and stepped():
             first = time.perf_counter() - began
-        time.sleep(0.02)
+        time.sleep(0.1)
     if process.returncode or not first:
         raise SystemExit(f"{process.args} failed:\n{log.read_text()[-2000:]}")
     return {"first_step": first, "wall": time.perf_counter() - began, "gigabytes": kilobytes / 2**20}
@@ -96,14 +94,19 @@ def parrotlet(args: argparse.Namespace, recipe: Path, folder: Path, steps: int, 
     return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
 
 
-def nanochat(args: argparse.Namespace, folder: Path, steps: int, dtype: str, depth: int = DEPTH) -> Outcome:
-    """nanochat's base training as its users start it; its width is 64 times its depth."""
+def nanochat(
+    args: argparse.Namespace, folder: Path, steps: int, dtype: str, depth: int = DEPTH, validates: bool = False
+) -> Outcome:
+    """nanochat's base training as its users start it; its width is 64 times its depth.
+
+    If it `validates` it does so before the first step, too.
+    """
     folder.mkdir()
     env = {"NANOCHAT_BASE_DIR": args.home, "NANOCHAT_DTYPE": dtype, "WANDB_MODE": "disabled"}
     env |= {"PYTHONPATH": os.pathsep.join([args.nanochat, *args.path]), "PYTHONUNBUFFERED": "1"}
     command = [args.python, "-m", "scripts.base_train", *NANOCHAT, f"--depth={depth}"]
     command += [f"--total-batch-size={STEP_TOKENS}", f"--model-tag={folder.name}"]
-    command += [f"--num-iterations={steps}", "--eval-every=-1" if steps <= args.steps else f"--eval-every={steps}"]
+    command += [f"--num-iterations={steps}", f"--eval-every={steps if validates else -1}"]
     log, began = folder / "log.txt", time.perf_counter()
     times = watched(started(command, log, **env), began, log, lambda: "tok/sec" in log.read_text())
     rates = [float(rate.replace(",", "")) for rate in re.findall(r"tok/sec: ([\d,]+)", log.read_text())]
@@ -128,7 +131,7 @@ def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome
     found = {name: [] for name in ways}
     for turn in range(args.rounds):
         for number, (name, way) in enumerate(ways.items()):
-            found[name].append(way(folder / f"{turn}-{number}"))
+            found[name].append(replace(way(folder / f"{turn}-{number}"), bits_per_byte=None))
             print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     return found
 
@@ -154,25 +157,25 @@ def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outc
     """Ours after the first number of minutes, for every seed; nanochat's after the second."""
     ours, theirs = args.bpb
     step_tokens = tomllib.loads(BEST.read_text())["base"]["tokens_per_step"]
-    probe = parrotlet(args, BEST, folder / "probe", PROBE_TOKENS // step_tokens, *args.set)
-    steps = steps_in(ours * 60 - OUR_VALIDATION, probe, step_tokens)
+    few = PROBE_TOKENS // step_tokens
+    steps = steps_in(ours * 60, parrotlet(args, BEST, folder / "probe", few, *args.set), few, step_tokens)
     found = {f"Parrotlet, {ours:g} min": []}
     for seed in args.seeds:
         outcome = parrotlet(args, BEST, folder / f"seed-{seed}", steps, f"seed={seed}", *args.set)
         found[f"Parrotlet, {ours:g} min"].append(outcome)
         print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
     for depth in args.depths if args.nanochat else ():
-        probe = nanochat(args, folder / f"probe-{depth}", args.steps, its_best_dtype(), depth)
-        steps = steps_in(theirs * 60 - THEIR_VALIDATION, probe, STEP_TOKENS)
-        outcome = nanochat(args, folder / f"depth-{depth}", steps, its_best_dtype(), depth)
+        probe = nanochat(args, folder / f"probe-{depth}", args.steps, its_best_dtype(), depth, validates=True)
+        steps = steps_in(theirs * 60, probe, args.steps, STEP_TOKENS)
+        outcome = nanochat(args, folder / f"depth-{depth}", steps, its_best_dtype(), depth, validates=True)
         found[f"nanochat, depth {depth}, {theirs:g} min"] = [outcome]
         print(f"nanochat, depth {depth}, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
     return found
 
 
-def steps_in(seconds: float, probe: Outcome, step_tokens: int) -> int:
-    """How many steps go into so many seconds from the start of the process."""
-    return int((seconds - probe.first_step) * probe.tokens_per_second / step_tokens)
+def steps_in(seconds: float, probe: Outcome, few: int, step_tokens: int) -> int:
+    """How many steps go into so many seconds of wall clock, if a few of them and all the rest took what `probe` did."""
+    return few + int((seconds - probe.wall) * probe.tokens_per_second / step_tokens)
 
 
 def main() -> None:
@@ -183,7 +186,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="the interpreter that nanochat runs with")
     parser.add_argument("--path", nargs="*", default=[], help="folders with what nanochat imports")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12, help=f"of {STEP_TOKENS} tokens, a run")
+    parser.add_argument("--steps", type=int, default=20, help=f"of {STEP_TOKENS} tokens, a run")
     parser.add_argument("--bpb", nargs=2, type=float, metavar="MINUTES", help="ours, theirs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42], help="of ours, with --bpb")
     parser.add_argument("--depths", nargs="+", type=int, default=[DEPTH], help="of nanochat, with --bpb")

@@ -9,8 +9,8 @@
 #include "../cpp/lanes.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <memory>
+#include <new>
 
 constexpr int64_t BLOCK = 64;  // queries at a time
 
@@ -44,10 +44,12 @@ void transpose(const void* from_, int64_t stride, int64_t rows, int64_t columns,
     }
 }
 
-struct Free {
-    void operator()(void* memory) const { std::free(memory); }
+constexpr std::align_val_t LINE{64};  // of the processor's cache
+
+struct Release {
+    void operator()(void* memory) const { operator delete(memory, LINE); }
 };
-template <class X> using Buffer = std::unique_ptr<X[], Free>;  // begins where a vector does
+template <class X> using Buffer = std::unique_ptr<X[], Release>;
 
 // Softmax attention of a block of queries at a time, over the keys that any of them sees.
 //
@@ -89,7 +91,7 @@ template <class Type> class Attention {
 
    private:
     template <class X> static Buffer<X> some(int64_t count) {
-        return Buffer<X>((X*)std::aligned_alloc(64, whole(count * sizeof(X), 64)));
+        return Buffer<X>((X*)operator new(count * sizeof(X), LINE));
     }
 
     Room room(bool gradients) const {
