@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,23 @@ def test_halfway_and_before_a_stage_has_begun(trained, tmp_path):
     assert mid.trained.tokens == sum(json.loads(line)["tokens"] for line in lines[:3]) < mid.planned
     assert (sft.done, sft.trained) == (0, NOTHING)
     assert sft.planned > 0
+
+
+def test_data_that_changed_are_told(trained, tmp_path, monkeypatch, capsys):
+    """What is planned follows the data of today, which the run was not trained on."""
+    shutil.copytree(trained.folder, tmp_path / "run")
+    assert not any(stage.data_changes for stage in ledger(trained))
+    changed = tmp_path / "talk.jsonl"
+    recipe = tmp_path / "run" / "recipe.toml"
+    talk = next(task.dataset for task in trained.recipe.mid.train)
+    changed.write_text("".join(Path(talk).read_text().splitlines(keepends=True)[:-1]))
+    recipe.write_text(recipe.read_text().replace(talk, str(changed)))
+    base, mid, _ = ledger(Run.open(tmp_path / "run"))
+    assert not base.data_changes
+    assert any("then" in change and "now" in change for change in mid.data_changes)
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "ledger", "--run", str(tmp_path / "run")])
+    main()
+    assert "mid: the data changed since it was trained" in " ".join(capsys.readouterr().out.split())
 
 
 def test_repeats_and_what_is_left_out(tmp_path):

@@ -40,6 +40,12 @@ def ledger(run: Path | None = None, json: bool = False) -> None:
     for stage in stages:
         if stage.unlogged:
             console.print(f"{stage.stage}: {stage.unlogged} steps were trained by a version that did not log sources")
+        if stage.data_changes:
+            console.print(
+                f"{stage.stage}: the data changed since it was trained; what is planned follows those of today:"
+            )
+            for change in stage.data_changes:
+                console.print(Text(f"  {change}"))
 
 
 def _table(stages: list[StageLedger]) -> Table:

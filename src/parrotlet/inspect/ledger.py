@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..data import NOTHING, Counts, Planned
 from ..data.order import Cuts
 from ..stages import STAGES, Stage
-from ..train import Run
+from ..train import Run, data_changes
 from .material import Material
 
 
@@ -40,6 +40,8 @@ class StageLedger:
     unlogged: int
     """Steps done whose metrics don't name their sources (trained by an older version)."""
     entries: list[Entry]
+    data_changes: list[str]
+    """Data that are not those of the last checkpoint; what is planned follows those of today."""
 
     @property
     def planned(self) -> int:
@@ -82,6 +84,7 @@ def _stage_ledger(material: Material, run: Run, stage: Stage) -> StageLedger:
             _entry(name, planned.get(name, []), trained.get(name, NOTHING), order.cut.get(name, {}))
             for name in {**planned, **trained}
         ],
+        data_changes=data_changes(run, stage),
     )
 
 

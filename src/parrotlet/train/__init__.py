@@ -5,7 +5,7 @@ from .download import askable, download_recipe
 from .loop import Callback, StoppedByUser, Training, train
 from .pipeline import run_pipeline, score_stage, train_stage
 from .run import Run
-from .setup import load_model, prepare, recipe_tokenizer, train_tokenizer
+from .setup import data_changes, load_model, prepare, recipe_tokenizer, train_tokenizer
 from .sources import Sources
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "StoppedByUser",
     "Training",
     "askable",
+    "data_changes",
     "download_recipe",
     "duration",
     "load_model",

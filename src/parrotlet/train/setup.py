@@ -198,6 +198,12 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
     ]
 
 
+def data_changes(run: Run, stage: Stage) -> list[str]:
+    """What differs between the data of today and those of the stage's last checkpoint; nothing if it has none."""
+    before = run.load(stage.name).state["data"] if list_checkpoints(run.stage_folder(stage.name)) else {}
+    return _changes(before, run.sources.fingerprints(stage, run.tokenizer())) if before else []
+
+
 def _check_same(run: Run, stage: Stage, checkpoint: Checkpoint, data: dict[str, str]) -> None:
     state = checkpoint.state
     if changed := _changes(state["data"], data):
