@@ -9,6 +9,7 @@ beside (--python). Without --nanochat only Parrotlet is measured.
 
 The first form tells tokens a second of a training step, optimiser included (median over the steps after the third),
 seconds from the start of the process to the end of the first step, and peak memory, both of the shape of text-en.toml.
+In the first turn nothing is compiled yet; after it, each finds what it compiled before.
 The second tells the bits per byte of the validation text that so many minutes of wall clock end with, the final
 validation included, of text-en-bpb.toml for every seed of --seeds, and of nanochat at the shape of text-en.toml or at
 other depths (--depths): the number of steps is set from a short run before, and the wall clock that it took is told.
@@ -131,6 +132,8 @@ def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome
     found = {name: [] for name in ways}
     for turn in range(args.rounds):
         for number, (name, way) in enumerate(ways.items()):
+            cache = folder / f"cache-{number}"
+            os.environ |= {"TORCHINDUCTOR_CACHE_DIR": str(cache / "torch"), "PARROTLET_CACHE": str(cache)}
             found[name].append(replace(way(folder / f"{turn}-{number}"), bits_per_byte=None))
             print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     return found
@@ -138,17 +141,18 @@ def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome
 
 def print_table(found: dict[str, list[Outcome]]) -> None:
     first = next(iter(found.values()))
-    print(f"{'':<24}{'tokens/s':>10}{'ratio':>8}{'first step':>12}{'ratio':>8}{'GB':>7}{'ratio':>8}")
+    columns: list[tuple[str, str, str, Callable[[list[Outcome]], float]]] = [
+        ("tokens/s", ",.0f", "", lambda outs: statistics.median(o.tokens_per_second for o in outs)),
+        ("first step", ".1f", " s", lambda outs: outs[0].first_step),
+        ("again", ".1f", " s", lambda outs: statistics.median(o.first_step for o in outs[1:] or outs)),
+        ("memory", ".2f", " GB", lambda outs: statistics.median(o.gigabytes for o in outs)),
+    ]
+    print(f"{'':<22}" + "".join(f"{title:>10}{'ratio':>8}" for title, *_ in columns))
     for name, outcomes in found.items():
-        row = f"{name:<24}"
-        for field, width, form in (
-            ("tokens_per_second", 10, ",.0f"),
-            ("first_step", 10, ".1f"),
-            ("gigabytes", 7, ".2f"),
-        ):
-            mine, ours = (statistics.median(getattr(o, field) for o in outs) for outs in (outcomes, first))
-            ratio = ours / mine if field == "tokens_per_second" else mine / ours
-            row += f"{format(mine, form):>{width}}{' s' if field == 'first_step' else ''}{ratio:>7.2f}×"
+        row = f"{name:<22}"
+        for title, form, unit, value in columns:
+            mine, ours = value(outcomes), value(first)
+            row += f"{format(mine, form) + unit:>10}{ours / mine if title == 'tokens/s' else mine / ours:>7.2f}×"
         print(row)
     print("medians; ratios: how many times better Parrotlet is")
 

@@ -162,8 +162,8 @@ template <class Type> float dot(const typename Type::Stored* a, const typename T
     return total;
 }
 
-// R rows of x times a group of outputs. Not inlined, since the compiler would then keep the sums in memory.
-template <class Type, int64_t R> __attribute__((noinline))
+// R rows of x times a group of outputs. The sums are nobody else's, so that they stay in registers.
+template <class Type, int64_t R>
 void products(const typename Type::Unit* x, int64_t stride, const typename Type::Unit* w, int64_t units, Lanes to[R][2]) {
     Lanes sums[R][2] = {};
     for (int64_t k = 0; k < units; ++k) {
