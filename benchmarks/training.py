@@ -147,12 +147,12 @@ def print_table(found: dict[str, list[Outcome]]) -> None:
         ("again", ".1f", " s", lambda outs: statistics.median(o.first_step for o in outs[1:] or outs)),
         ("memory", ".2f", " GB", lambda outs: statistics.median(o.gigabytes for o in outs)),
     ]
-    print(f"{'':<22}" + "".join(f"{title:>10}{'ratio':>8}" for title, *_ in columns))
+    print(f"{'':<20}" + "".join(f"{title:>12}{'ratio':>8}" for title, *_ in columns))
     for name, outcomes in found.items():
-        row = f"{name:<22}"
+        row = f"{name:<20}"
         for title, form, unit, value in columns:
             mine, ours = value(outcomes), value(first)
-            row += f"{format(mine, form) + unit:>10}{ours / mine if title == 'tokens/s' else mine / ours:>7.2f}×"
+            row += f"{format(mine, form) + unit:>12}{ours / mine if title == 'tokens/s' else mine / ours:>7.2f}×"
         print(row)
     print("medians; ratios: how many times better Parrotlet is")
 
