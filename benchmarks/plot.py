@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 
 PANELS = {
     "tokens_per_second": "tokens a second (more is better)",
-    "first_step": "seconds to the end of the first step",
+    "first_step": "seconds to the end of the first step (end of the line: nothing compiled yet)",
     "gigabytes": "peak memory, GB",
     "bits_per_byte": "bits per byte of the validation text",
 }
