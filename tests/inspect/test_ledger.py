@@ -69,6 +69,14 @@ def test_data_that_changed_are_told(trained, tmp_path, monkeypatch, capsys):
     assert "mid: the data changed since it was trained" in " ".join(capsys.readouterr().out.split())
 
 
+def test_weights_are_not_read(trained, tmp_path):
+    """They can be large, and it may be asked while a stage trains."""
+    shutil.copytree(trained.folder, tmp_path / "run")
+    for weights in (tmp_path / "run").rglob("*.safetensors"):
+        weights.unlink()
+    assert ledger(Run.open(tmp_path / "run")) == ledger(trained)
+
+
 def test_repeats_and_what_is_left_out(tmp_path):
     """Each item of a task with repeat = 3 is trained on three times; what does not fit is told."""
     recipe = write_small_run(tmp_path)

@@ -76,14 +76,22 @@ def load_checkpoint(folder: Path, *, optimizer: bool = True) -> Checkpoint:
     return Checkpoint(
         model=_load_tensors(folder, "model"),
         optimizer=_load_tensors(folder, "optimizer") if optimizer else {},
-        state=json.loads((folder / "state.json").read_text("utf-8")),
+        state=read_state(folder),
         recipe=(folder / "recipe.toml").read_text("utf-8"),
     )
 
 
+def read_state(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, without reading or checking its tensors; `UserError` if that can't be read."""
+    try:
+        return json.loads((folder / "state.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: damaged: state.json can't be read ({error}). {_remedy(folder)}") from None
+
+
 def verify_checkpoint(folder: Path) -> None:
     """Raise `UserError` unless every file is there as the manifest says."""
-    remedy = f"Remove {folder} to use the checkpoint before it"
+    remedy = _remedy(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -96,6 +104,10 @@ def verify_checkpoint(folder: Path) -> None:
         if found != expected:
             what = "is missing" if found is None else f"has {found['bytes']} bytes and another checksum"
             raise UserError(f"{folder}: damaged: {name} {what}; the manifest says {expected['bytes']} bytes. {remedy}")
+
+
+def _remedy(folder: Path) -> str:
+    return f"Remove {folder} to use the checkpoint before it"
 
 
 def list_checkpoints(stage_folder: Path) -> list[int]:

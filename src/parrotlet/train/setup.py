@@ -20,7 +20,7 @@ from ..progress import ProgressLine, duration
 from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from ..tokenizer import TOKENIZER_VERSION, Tokenizer
-from .checkpoint import RNG, Checkpoint, list_checkpoints
+from .checkpoint import RNG, Checkpoint, checkpoint_folder, list_checkpoints, read_state
 from .loop import Callback, Training
 from .machine import machine_here, use_machine
 from .parallel import parallelize
@@ -200,7 +200,10 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def data_changes(run: Run, stage: Stage) -> list[str]:
     """What differs between the data of today and those of the stage's last checkpoint; nothing if it has none."""
-    before = run.load(stage.name).state["data"] if list_checkpoints(run.stage_folder(stage.name)) else {}
+    folder = run.stage_folder(stage.name)
+    if not (steps := list_checkpoints(folder)):
+        return []
+    before = read_state(checkpoint_folder(folder, steps[-1]))["data"]  # of an imported model: nothing
     return _changes(before, run.sources.fingerprints(stage, run.tokenizer())) if before else []
 
 
