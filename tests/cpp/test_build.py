@@ -3,7 +3,7 @@
 import pytest
 
 from parrotlet.cpp import build
-from parrotlet.cpp.build import library
+from parrotlet.cpp.build import compile_ahead, library
 
 WITHOUT = "slow"
 SEVEN = 'extern "C" int seven() { return 7; }'
@@ -52,6 +52,22 @@ def test_where_it_cant_be_compiled_a_notice_says_so_once(source, compiler, said,
     assert WITHOUT in notice
     assert library(tmp_path / "small.cpp", WITHOUT) is None
     assert not capsys.readouterr().err, "told twice"
+
+
+def test_what_was_begun_ahead_is_waited_for_and_not_compiled_again(monkeypatch, tmp_path, capfd):
+    source = tmp_path / "small.cpp"
+    source.write_text(SEVEN)
+    compile_ahead(source)
+    monkeypatch.setattr(build, "_compiled", None)
+    assert library(source, WITHOUT).seven() == 7
+    assert capfd.readouterr().err.count("once") == 1
+
+
+def test_what_goes_wrong_ahead_is_told_when_it_is_asked_for(tmp_path, capfd):
+    (tmp_path / "small.cpp").write_text("this is no C++")
+    compile_ahead(tmp_path / "small.cpp")
+    assert library(tmp_path / "small.cpp", WITHOUT) is None
+    assert f"can't be compiled: {WITHOUT}" in capfd.readouterr().err
 
 
 def test_a_broken_cache_folder_is_no_reason_to_fail(monkeypatch, tmp_path):

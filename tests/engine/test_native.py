@@ -67,7 +67,7 @@ def test_a_processor_without_wide_registers_computes_the_same_up_to_rounding(dty
 )
 def test_where_it_cant_be_compiled_torch_computes(source, compiler, said, fresh_library, monkeypatch, tmp_path, capsys):
     (tmp_path / "broken.cpp").write_text(source)
-    monkeypatch.setattr(native, "SOURCE", tmp_path / "broken.cpp")
+    monkeypatch.setattr(native, "GENERATION", tmp_path / "broken.cpp")
     if compiler:
         monkeypatch.setenv("CXX", compiler)
     assert isinstance(Decoder(a_model(), 1)._forward, TorchForward)

@@ -13,6 +13,7 @@ from typing import Any
 
 import tyro
 
+from ..cpp import TRAINING, compile_ahead
 from ..errors import UserError
 from .help import leave_none_unsaid
 
@@ -49,6 +50,8 @@ def main() -> None:
     # spin for milliseconds, and hold up our own kernels' threads and whatever else the computer does.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if sys.argv[1:2] in (["run"], ["train"]) and not {"-h", "--help"} & {*sys.argv}:
+        compile_ahead(TRAINING)  # while torch is imported, which takes as long
     app = tyro.extras.SubcommandApp()
     for name, module in COMMANDS.items():
         command: Any = leave_none_unsaid(getattr(import_module(f".{module}", __name__), module))

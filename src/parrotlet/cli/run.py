@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from .. import ranks
+from ..cpp import GENERATION, compile_ahead
 from ..errors import UserError
 from ..inspect import Material
 from ..inspect.audit import audit as find_problems
@@ -32,6 +33,7 @@ def run(
         accept_data_change: Go on though the data changed since the last checkpoint; what changed is told and saved.
     """
     opened = options.open_run()
+    compile_ahead(GENERATION)
     with opened.lock(), resumable(opened, "run"):
         check = audited if audit else None
         results = run_pipeline(opened, check, accept_data_change=accept_data_change)

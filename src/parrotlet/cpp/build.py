@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..files import cache_folder, written_aside
@@ -16,11 +17,23 @@ from ..files import cache_folder, written_aside
 FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
 SHARED = Path(__file__).with_name("lanes.h")
 """What the sources include."""
+PACKAGE = Path(__file__).parents[1]
+TRAINING, GENERATION = PACKAGE / "model" / "kernels.cpp", PACKAGE / "engine" / "native.cpp"
+
+_begun: dict[Path, Future[Path]] = {}
 
 
 def compiler() -> str | None:
     """The C++ compiler: CXX, or the system's."""
     return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
+def compile_ahead(source: Path) -> None:
+    """Begin to compile what `library` will be asked for, in the background. What goes wrong is told there."""
+    if source not in _begun and (found := compiler()):
+        pool = ThreadPoolExecutor(1)
+        _begun[source] = pool.submit(_compiled, source, found)
+        pool.shutdown(wait=False)
 
 
 @functools.cache
@@ -30,7 +43,8 @@ def library(source: Path, without: str) -> ctypes.CDLL | None:
         print(f"no C++ compiler found: {without}", file=sys.stderr)
         return None
     try:
-        return ctypes.CDLL(str(_compiled(source, found)))
+        begun = _begun.pop(source, None)
+        return ctypes.CDLL(str(begun.result() if begun else _compiled(source, found)))
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"{source.name} can't be compiled: {without} ({error})", file=sys.stderr)
         return None

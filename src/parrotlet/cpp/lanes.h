@@ -18,6 +18,11 @@
 #ifdef __linux__
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#define TILES
 #endif
 
 #if defined(__AVX512F__)
@@ -193,6 +198,93 @@ void times_group(const typename Type::Unit* x, int64_t stride, int64_t rows, con
     for (; n + ROWS <= rows; n += ROWS) tile<Type, ROWS>(x + n * stride, stride, w, units, from(n));
     for (; n + 4 <= rows; n += 4) tile<Type, 4>(x + n * stride, stride, w, units, from(n));
     for (; n < rows; ++n) tile<Type, 1>(x + n * stride, stride, w, units, from(n));
+}
+
+// Where the processor has them (AMX): tiles of 16 × 16 sums, multiplied by 16 units at once.
+#ifdef TILES
+constexpr int64_t TILE = 16;
+
+inline bool tiles_allowed() {  // by the system, which wants to be asked once by a process
+    constexpr long ASK = 0x1023, TILE_DATA = 18;
+    static const bool allowed = !syscall(SYS_arch_prctl, ASK, TILE_DATA);
+    return allowed;
+}
+
+// The compiler's own functions don't say which memory they read (GCC 12). Strides count 4 bytes.
+template <int N> void load_tile(const void* from, int64_t stride) {
+    asm volatile("tileloadd (%0, %1, 4), %%tmm%c2" : : "r"(from), "r"(stride), "i"(N) : "memory");
+}
+template <int N> void put_tile(void* to, int64_t stride) {
+    asm volatile("tilestored %%tmm%c2, (%0, %1, 4)" : : "r"(to), "r"(stride), "i"(N) : "memory");
+}
+template <int N> void clear_tile() { asm volatile("tilezero %%tmm%c0" : : "i"(N)); }
+template <int SUMS, int X, int W> void add_product() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(SUMS), "i"(X), "i"(W));
+}
+
+// Eight tiles for this thread; those that others had set up come back at the end.
+class Tiles {
+    struct Setup {
+        uint8_t palette = 1, start_row = 0, reserved[14] = {};
+        uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+        uint8_t rows[16] = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE};
+    };
+    Setup before, own;
+
+   public:
+    Tiles() {
+        if (tiles_allowed()) asm volatile("sttilecfg %0\n\tldtilecfg %1" : "=&m"(before) : "m"(own));
+    }
+    ~Tiles() {
+        if (tiles_allowed()) asm volatile("ldtilecfg %0" : : "m"(before));
+    }
+    Tiles(const Tiles&) = delete;
+};
+
+// One or two times TILE rows of x times a group of outputs; `units` are whole tiles.
+template <bool TWO>
+void tiles(const uint32_t* x, int64_t stride, const uint32_t* w, int64_t units, bool add, float* to, int64_t to_stride) {
+    float* to_second = to + TILE * to_stride;
+    clear_tile<0>(), clear_tile<1>(), clear_tile<2>(), clear_tile<3>();
+    if (add) load_tile<0>(to, to_stride), load_tile<1>(to + TILE, to_stride);
+    if (add && TWO) load_tile<2>(to_second, to_stride), load_tile<3>(to_second + TILE, to_stride);
+    for (int64_t k = 0; k < units; k += TILE) {
+        load_tile<6>(w + k * GROUP, GROUP), load_tile<7>(w + k * GROUP + TILE, GROUP);
+        load_tile<4>(x + k, stride), add_product<0, 4, 6>(), add_product<1, 4, 7>();
+        if (TWO) load_tile<5>(x + TILE * stride + k, stride), add_product<2, 5, 6>(), add_product<3, 5, 7>();
+    }
+    put_tile<0>(to, to_stride), put_tile<1>(to + TILE, to_stride);
+    if (TWO) put_tile<2>(to_second, to_stride), put_tile<3>(to_second + TILE, to_stride);
+}
+#else
+struct Tiles {};
+#endif
+
+// All rows of x times a group of outputs, into `to` or added to it: by tiles as far as whole ones go. Needs `Tiles`.
+template <class Type>
+void multiply(const typename Type::Unit* x, int64_t stride, int64_t rows, const typename Type::Unit* w, int64_t units,
+              bool add, float* to, int64_t to_stride) {
+    auto by_lanes = [&](int64_t row, int64_t end, int64_t unit, bool add) {
+        times_group<Type>(x + row * stride + unit, stride, end - row, w + unit * GROUP, units - unit,
+                          [&](int64_t r, Lanes a, Lanes z) {
+                              float* sums = to + (row + r) * to_stride;
+                              if (add) a += load<Lanes>(sums), z += load<Lanes>(sums + LANES);
+                              put(sums, a), put(sums + LANES, z);
+                          });
+    };
+#ifdef TILES
+    if constexpr (sizeof(typename Type::Stored) == 2) {
+        int64_t tiled = units / TILE * TILE, end = rows / TILE * TILE;
+        if (tiles_allowed() && tiled && end) {
+            for (int64_t row = 0; row < end; row += 2 * TILE)
+                (row + TILE < end ? tiles<true> : tiles<false>)(x + row * stride, stride, w, tiled, add, to + row * to_stride, to_stride);
+            if (tiled < units) by_lanes(0, end, tiled, true);
+            by_lanes(end, rows, 0, add);
+            return;
+        }
+    }
+#endif
+    by_lanes(0, rows, 0, add);
 }
 
 // work(0) … work(threads - 1), each in a thread of its own. On Linux the others keep off the processor of this one:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..cpp import library
+from ..cpp import GENERATION, library
 from ..model import GPT
 from ..model.gpt import BIGRAM_FACTORS, Block
 from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 
-SOURCE = Path(__file__).with_name("native.cpp")
 THREAD_PAYS = 16_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
 
@@ -120,4 +118,4 @@ def _matrices(model: GPT) -> Iterator[list[Tensor]]:
 
 def native_library() -> ctypes.CDLL | None:
     """`native.cpp`, compiled for this machine; None, with a notice, where it can't be."""
-    return library(SOURCE, "answers take about three times as long")
+    return library(GENERATION, "answers take about three times as long")

@@ -64,6 +64,7 @@ template <class Type> class Attention {
         Buffer<Unit> by_row, queries, dys;  // (D, rows of the block)
         Buffer<Stored> probs, dscores;      // (BLOCK, keys)
         Buffer<float> scores, dprobs;       // (BLOCK, keys)
+        Buffer<float> mixed;                // (BLOCK, D)
         Buffer<float> dkeys, dvalues;       // (D, keys)
     };
 
@@ -82,6 +83,7 @@ template <class Type> class Attention {
         for (int64_t i = 0; i < threads; ++i) rooms.push_back(room(gradients));
         std::atomic<int64_t> next{0};
         in_threads(threads, [&](int64_t me) {
+            [[maybe_unused]] Tiles tiles;
             for (int64_t task; (task = next++) < tasks;) {
                 if (gradients) differentiate(task / p.kv_heads, task % p.kv_heads, rooms[me]);
                 else attend(task / p.kv_heads, task % p.kv_heads, rooms[me]);
@@ -98,6 +100,7 @@ template <class Type> class Attention {
         Room m;
         m.keys_by_d = some<Unit>(D_units * keys);
         m.scores = some<float>(BLOCK * keys), m.probs = some<Stored>(BLOCK * keys);
+        m.mixed = some<float>(BLOCK * D_groups * GROUP);
         if (!gradients) {
             m.values_by_t = some<Unit>(key_units * D_groups * GROUP);
             return m;
@@ -119,7 +122,7 @@ template <class Type> class Attention {
         pack_by_d(of_key((const Stored*)p.k, b, kv_head), m.keys_by_d.get());
         pack_by_row(of_key((const Stored*)p.v, b, kv_head), k_stride, T, key_units, D, m.values_by_t.get());
         each_block(b, kv_head, [&](int64_t head, int64_t t, int64_t rows, int64_t first, int64_t end) {
-            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, scale, m.scores.get());
+            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, m.scores.get());
             float inverse[BLOCK];
             for (int64_t r = 0; r < rows; ++r) {
                 float* scores = m.scores.get() + r * keys;
@@ -129,18 +132,17 @@ template <class Type> class Attention {
                     Lanes x = load<Lanes>(scores + s);
                     most = x > most ? x : most;
                 }
-                float maximum = largest(most);
+                float maximum = largest(most) * scale;
                 for (int64_t s = first; s < end; s += LANES) {
-                    Lanes prob = probability(load<Lanes>(scores + s) - maximum);
+                    Lanes prob = probability(load<Lanes>(scores + s) * scale - maximum);
                     total += prob;
                     Type::store(m.probs.get() + r * keys + s, prob);
                 }
                 inverse[r] = 1 / sum(total);
                 p.log_sums[(b * p.heads + head) * T + t + r] = maximum + std::log(sum(total));
             }
-            mix(m.probs.get(), m.values_by_t.get(), rows, first, end, [&](int64_t r, int64_t d, Lanes x, Lanes z) {
-                give(of_query((Stored*)p.y, b, t + r, head), d, x * inverse[r], z * inverse[r]);
-            });
+            mix(m.probs.get(), m.values_by_t.get(), rows, first, end, m.mixed.get());
+            for (int64_t r = 0; r < rows; ++r) give(m.mixed.get() + r * D_groups * GROUP, inverse[r], of_query((Stored*)p.y, b, t + r, head));
         });
     }
 
@@ -151,8 +153,8 @@ template <class Type> class Attention {
         pack_by_row(of_key((const Stored*)p.k, b, kv_head), k_stride, T, key_units, D, m.keys_by_t.get());
         std::fill_n(m.dkeys.get(), D * keys, 0.0f), std::fill_n(m.dvalues.get(), D * keys, 0.0f);
         each_block(b, kv_head, [&](int64_t head, int64_t t, int64_t rows, int64_t first, int64_t end) {
-            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, scale, m.scores.get());
-            score((const Stored*)p.dy, m.values_by_d.get(), b, t, head, rows, first, end, 1, m.dprobs.get());
+            score((const Stored*)p.q, m.keys_by_d.get(), b, t, head, rows, first, end, m.scores.get());
+            score((const Stored*)p.dy, m.values_by_d.get(), b, t, head, rows, first, end, m.dprobs.get());
             for (int64_t r = 0; r < rows; ++r) {
                 float* scores = m.scores.get() + r * keys;
                 hide(scores, first, start(b, t + r), t + r + 1, end);
@@ -160,15 +162,14 @@ template <class Type> class Attention {
                 const Stored* dy = of_query((const Stored*)p.dy, b, t + r, head);
                 float all = dot<Type>(dy, of_query((const Stored*)p.y, b, t + r, head), D);
                 for (int64_t s = first; s < end; s += LANES) {
-                    Lanes x = load<Lanes>(scores + s) - log_sum, prob = probability(x > 0.0f ? Lanes{} : x);
+                    Lanes x = load<Lanes>(scores + s) * scale - log_sum, prob = probability(x > 0.0f ? Lanes{} : x);
                     Lanes dscore = prob * (load<Lanes>(m.dprobs.get() + r * keys + s) - all) * scale;
                     Type::store(m.probs.get() + r * keys + s, prob);
                     Type::store(m.dscores.get() + r * keys + s, dscore);
                 }
             }
-            mix(m.dscores.get(), m.keys_by_t.get(), rows, first, end, [&](int64_t r, int64_t d, Lanes x, Lanes z) {
-                give(of_query((Stored*)p.dq, b, t + r, head), d, x, z);
-            });
+            mix(m.dscores.get(), m.keys_by_t.get(), rows, first, end, m.mixed.get());
+            for (int64_t r = 0; r < rows; ++r) give(m.mixed.get() + r * D_groups * GROUP, 1, of_query((Stored*)p.dq, b, t + r, head));
             int64_t units = whole(rows, PER) / PER;
             pack_by_row(m.probs.get() + first, keys, rows, units, end - first, m.probs_by_row.get());
             pack_by_row(m.dscores.get() + first, keys, rows, units, end - first, m.dscores_by_row.get());
@@ -220,31 +221,25 @@ template <class Type> class Attention {
                           std::min(GROUP, D - d), to + d * BLOCK_UNITS + u, BLOCK_UNITS);
     }
 
-    // factor · x · packedᵀ, (rows, keys).
+    // x · packedᵀ, (rows, keys).
     void score(const Stored* x, const Unit* packed, int64_t b, int64_t t, int64_t head, int64_t rows, int64_t first,
-               int64_t end, float factor, float* to) const {
+               int64_t end, float* to) const {
         for (int64_t s = first; s < end; s += GROUP)
-            times_group<Type>((const Unit*)of_query(x, b, t, head), q_stride / PER, rows, packed + s * D_units, D_units,
-                              [&](int64_t r, Lanes a, Lanes z) {
-                                  put(to + r * keys + s, a * factor), put(to + r * keys + s + LANES, z * factor);
-                              });
+            multiply<Type>((const Unit*)of_query(x, b, t, head), q_stride / PER, rows, packed + s * D_units, D_units, false,
+                           to + s, keys);
     }
 
-    // weights · packed, (rows, D): store(row, first d of a group, half of the sums, the others).
-    template <class Store>
-    void mix(const Stored* weights, const Unit* packed, int64_t rows, int64_t first, int64_t end, Store store) const {
+    // weights · packed, (rows, whole groups of d).
+    void mix(const Stored* weights, const Unit* packed, int64_t rows, int64_t first, int64_t end, float* to) const {
         for (int64_t d = 0; d < D; d += GROUP)
-            times_group<Type>((const Unit*)(weights + first), key_units, rows, packed + d * key_units + first / PER * GROUP,
-                              (end - first) / PER, [&](int64_t r, Lanes a, Lanes z) { store(r, d, a, z); });
+            multiply<Type>((const Unit*)(weights + first), key_units, rows, packed + d * key_units + first / PER * GROUP,
+                           (end - first) / PER, false, to + d, D_groups * GROUP);
     }
 
     // to += turned · packed, (D, keys).
     void gather(const Unit* turned, const Unit* packed, int64_t units, int64_t first, int64_t end, float* to) const {
         for (int64_t s = first; s < end; s += GROUP)
-            times_group<Type>(turned, BLOCK_UNITS, D, packed + (s - first) * units, units, [&](int64_t d, Lanes a, Lanes z) {
-                float* sums = to + d * keys + s;
-                put(sums, load<Lanes>(sums) + a), put(sums + LANES, load<Lanes>(sums + LANES) + z);
-            });
+            multiply<Type>(turned, BLOCK_UNITS, D, packed + (s - first) * units, units, true, to + s, keys);
     }
 
     // (D, keys) → (T, D).
@@ -262,14 +257,11 @@ template <class Type> class Attention {
             }
     }
 
-    void give(Stored* to, int64_t d, Lanes a, Lanes z) const {
-        if (d + GROUP <= D) {
-            Type::store(to + d, a), Type::store(to + d + LANES, z);
-            return;
-        }
-        float both[GROUP];
-        put(both, a), put(both + LANES, z);
-        for (int64_t i = 0; d + i < D; ++i) to[d + i] = Type::store(both[i]);
+    // factor · from, (D).
+    void give(const float* from, float factor, Stored* to) const {
+        int64_t d = 0;
+        for (; d + LANES <= D; d += LANES) Type::store(to + d, load<Lanes>(from + d) * factor);
+        for (; d < D; ++d) to[d] = Type::store(from[d] * factor);
     }
 
     // Only the keys from `seen` on, before `seen_end`.

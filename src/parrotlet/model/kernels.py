@@ -6,23 +6,21 @@ B rows, T positions, H heads, K key/value heads, D head width; N positions, V vo
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..cpp import library
+from ..cpp import TRAINING, library
 from ..dtypes import DTYPES
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
 WITHOUT = "training takes about 1.4 times as long"
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def available(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether there are kernels for it."""
-    return device.type == "cpu" and dtype in NAMES and library(SOURCE, WITHOUT) is not None
+    return device.type == "cpu" and dtype in NAMES and library(TRAINING, WITHOUT) is not None
 
 
 @torch.library.custom_op("parrotlet::attention", mutates_args=())
@@ -116,7 +114,7 @@ def _attend(gradients: bool, starts: Tensor | None, q: Tensor, k: Tensor, *other
 
 
 def _run(name: str, dtype: torch.dtype, described: ctypes.Structure, *flags: bool) -> None:
-    kernels = library(SOURCE, WITHOUT)
+    kernels = library(TRAINING, WITHOUT)
     assert kernels is not None, "see `available`"
     getattr(kernels, f"{name}_{NAMES[dtype]}")(ctypes.byref(described), *map(ctypes.c_bool, flags))
 
