@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import UserError
 from ..model import GPT
+from .lazy_adam import LazyAdam
 from .muon import Muon, local
 from .schedule import muon_momentum
 from .sharded_muon import ShardedMuon
@@ -30,8 +31,8 @@ class OptimSettings:
     """Muon: the matrices of the blocks."""
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
-    bigram_lr: float = 0.05
-    """AdamW: the embedding of bigrams, if the model has one; × (width / 768)^-½."""
+    bigram_lr: float = 0.2
+    """Adam without momentum: rows of the embedding of bigrams, if the model has one; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
     conv_lr: float = 0.01
@@ -61,13 +62,13 @@ class OptimSettings:
 
 
 class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for embeddings, head and short convolutions, as one."""
+    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, lazy Adam for bigrams, as
+    one."""
 
     def __init__(self, model: GPT, settings: OptimSettings) -> None:
         self.settings = settings
         self._parameters = dict(model.named_parameters())
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
-        bigrams = [p for name, p in self._parameters.items() if name == "bigram.weight"]
         convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
         matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
         muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
@@ -76,7 +77,6 @@ class Optimizers:
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},
                 {"params": [model.head.weight], "lr": settings.head_lr * adjusted},
-                *([{"params": bigrams, "lr": settings.bigram_lr * adjusted}] if bigrams else []),
                 *([{"params": convolutions, "lr": settings.conv_lr}] if convolutions else []),
             ],
             betas=settings.betas,
@@ -84,8 +84,12 @@ class Optimizers:
             weight_decay=0.0,
             fused=True,
         )
+        self._all: list[torch.optim.Optimizer] = [self._muon, self._adamw]
+        if model.bigram is not None:
+            lr = settings.bigram_lr * adjusted
+            self._all.append(LazyAdam(model.bigram.parameters(), lr=lr, beta=settings.betas[1], eps=settings.eps))
         self._of: dict[Tensor, torch.optim.Optimizer] = {}
-        for optimizer in (self._muon, self._adamw):
+        for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
                 self._of |= dict.fromkeys(group["params"], optimizer)
@@ -93,18 +97,18 @@ class Optimizers:
     def step(self, step: int, lr_mult: float) -> None:
         """Move the parameters. Rates and momenta follow from `step` (counted from 0) and `lr_mult` alone."""
         s = self.settings
-        for group in self._muon.param_groups + self._adamw.param_groups:
+        for group in (group for optimizer in self._all for group in optimizer.param_groups):
             group["lr"] = group["base_lr"] * lr_mult
         self._muon.param_groups[0]["momentum"] = muon_momentum(
             step, start=s.momentum_start, end=s.momentum_end, warmup_steps=s.momentum_warmup_steps
         )
-        self._muon.step()
-        self._adamw.step()
+        for optimizer in self._all:
+            optimizer.step()
 
     def zero_grad(self) -> None:
         """Drop the gradients."""
-        self._muon.zero_grad()
-        self._adamw.zero_grad()
+        for optimizer in self._all:
+            optimizer.zero_grad()
 
     def state_dict(self) -> dict[str, Tensor]:
         """`<parameter>.<slot>` → tensor: `momentum_buffer` of Muon; `step`, `exp_avg`, `exp_avg_sq` of AdamW.
@@ -147,12 +151,16 @@ def clip_gradients(model: nn.Module, max_norm: float) -> float:
     A `max_norm` of 0 leaves them as they are. With several ranks the norm is that of all their rows together.
     """
     assert max_norm >= 0, f"max_norm = {max_norm} is no norm"
+    for parameter in model.parameters():
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm([local(gradient) for gradient in gradients])
+    numbers = [g.values() if g.is_sparse else local(g) for g in gradients]
+    norm = nn.utils.get_total_norm(numbers)
     if isinstance(gradients[0], DTensor):
         squared = norm.square()
         dist.all_reduce(squared, group=gradients[0].device_mesh.get_group())
         norm = squared.sqrt()
     if max_norm:
-        nn.utils.clip_grads_with_norm_(model.parameters(), max_norm, norm)
+        torch._foreach_mul_(numbers, (max_norm / (norm + 1e-6)).clamp(max=1))
     return float(norm)

@@ -35,7 +35,11 @@ def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, co
     `recompute`: keep less for the backward pass. `compile_rows`: compile the blocks for micro-batches of so many rows.
     """
     run_blocks(model, recompute=recompute, compile_rows=compile_rows)
-    return shard(model, device) if ranks.world_size() > 1 else model.to(device)
+    if ranks.world_size() > 1:
+        return shard(model, device)
+    if model.bigram is not None:
+        model.bigram.sparse = True  # of its gradient, only the rows that a micro-batch touches
+    return model.to(device)
 
 
 def run_blocks(model: GPT, *, recompute: bool = False, compile_rows: int | None = None) -> None:

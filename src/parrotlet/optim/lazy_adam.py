@@ -1,0 +1,53 @@
+"""Adam for embeddings of which a step touches few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .muon import local
+
+
+class LazyAdam(torch.optim.Optimizer):
+    """Adam without momentum, in which a row whose gradient is 0 in a step stays as it is, and so do its mean squares.
+
+    The rule of `torch.optim.SparseAdam` with betas of (0, `beta`), for gradients that are sparse, dense or sharded over
+    their rows. What a step costs follows from the rows that it touches, not from those that there are. State of a
+    parameter: `step`, `exp_avg_sq`.
+    """
+
+    def __init__(self, params: Iterable[Tensor], *, lr: float, beta: float, eps: float) -> None:
+        super().__init__(params, {"lr": lr, "beta": beta, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One step for every parameter that has a gradient."""
+        assert closure is None, "LazyAdam takes no closure"
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group["lr"], group["beta"], group["eps"])
+
+    def _move(self, parameter: Tensor, lr: float, beta: float, eps: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"], state["exp_avg_sq"] = torch.tensor(0.0), torch.zeros_like(parameter)
+        state["step"] += 1
+        rows, gradients = touched_rows(local(parameter.grad))
+        squares = local(state["exp_avg_sq"])
+        square = squares[rows].lerp_(gradients.square(), 1 - beta)
+        squares[rows] = square
+        size = (square / (1 - beta ** int(state["step"]))).sqrt_().add_(eps)
+        local(parameter).index_add_(0, rows, gradients / size, alpha=-lr)
+
+
+def touched_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows, (n,), of a gradient (rows, C) that are not all 0, and what stands in them, (n, C)."""
+    if not gradient.is_sparse:
+        rows = gradient.any(1).nonzero()[:, 0]
+        return rows, gradient[rows]
+    gradient = gradient.coalesce()
+    some = gradient.values().any(1)
+    return gradient.indices()[0][some], gradient.values()[some]
