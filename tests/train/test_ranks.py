@@ -139,12 +139,17 @@ def test_all_stages_on_two_ranks_then_on_one(done):
     """The same batches; losses as near as those of one rank that adds in another order; resumed by one rank alone."""
     two, recipe = Run.open(done / "run-2"), str(done / "measured.toml")
     one = one_rank(done / "run-1", Recipe.load(recipe))
-    overrides = {f"{stage}.device_batch_size": 1 for stage in STAGES}
-    reordered = one_rank(done / "reordered", Recipe.load(recipe, overrides))
+    reordered = [  # more than one: rounding alone decides whether, and when, two orders part in Muon's bfloat16
+        one_rank(
+            done / f"reordered-{rows}", Recipe.load(recipe, {f"{stage}.device_batch_size": rows for stage in STAGES})
+        )
+        for rows in (1, 3)
+    ]
     for stage in STAGES:
         for name in ("step", "batch_hash", "tokens", "supervised", "first_row", "sources", "lr_mult"):
             assert series(two, stage, name) == series(one, stage, name), (stage, name)
-        assert furthest(two, one, stage) <= 3 * max(furthest(reordered, one, stage), 1e-6), stage
+        rounding = max(furthest(other, one, stage) for other in reordered)
+        assert furthest(two, one, stage) <= 3 * max(rounding, 1e-6), stage
         for line, same in zip(two.validation(stage).read(), one.validation(stage).read(), strict=True):
             assert line.pop("core_tasks", None) == same.pop("core_tasks", None)
             assert line == pytest.approx(same, rel=1e-3)

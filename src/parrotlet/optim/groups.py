@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import UserError
 from ..model import GPT
-from .lazy_adam import LazyAdam
 from .muon import Muon, local
+from .row_adam import RowAdam
 from .schedule import muon_momentum
 from .sharded_muon import ShardedMuon
 
@@ -32,7 +32,7 @@ class OptimSettings:
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
     bigram_lr: float = 0.2
-    """Adam without momentum: rows of the embedding of bigrams, if the model has one; × (width / 768)^-½."""
+    """RowAdam: the embedding of bigrams, if the model has one; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
     conv_lr: float = 0.01
@@ -62,7 +62,7 @@ class OptimSettings:
 
 
 class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, lazy Adam for bigrams, as
+    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, row by row for bigrams, as
     one."""
 
     def __init__(self, model: GPT, settings: OptimSettings) -> None:
@@ -87,7 +87,7 @@ class Optimizers:
         self._all: list[torch.optim.Optimizer] = [self._muon, self._adamw]
         if model.bigram is not None:
             lr = settings.bigram_lr * adjusted
-            self._all.append(LazyAdam(model.bigram.parameters(), lr=lr, beta=settings.betas[1], eps=settings.eps))
+            self._all.append(RowAdam(model.bigram.parameters(), lr=lr, beta=settings.betas[1], eps=settings.eps))
         self._of: dict[Tensor, torch.optim.Optimizer] = {}
         for optimizer in self._all:
             for group in optimizer.param_groups:
@@ -126,7 +126,7 @@ class Optimizers:
         for key, value in values.items():
             name, _, slot = key.rpartition(".")
             parameter = self._parameters.get(name)
-            if parameter is None or value.shape not in (parameter.shape, torch.Size()):
+            if parameter is None or value.shape not in (parameter.shape, (len(parameter), 1), ()):
                 raise UserError(
                     f"the optimiser's state does not fit the model: {key} {tuple(value.shape)} meets "
                     f"{'no parameter' if parameter is None else tuple(parameter.shape)}"

@@ -10,12 +10,13 @@ from torch import Tensor
 from .muon import local
 
 
-class LazyAdam(torch.optim.Optimizer):
-    """Adam without momentum, in which a row whose gradient is 0 in a step stays as it is, and so do its mean squares.
+class RowAdam(torch.optim.Optimizer):
+    """Each row by its gradient over the root of a running mean of its gradients' mean squares.
 
-    The rule of `torch.optim.SparseAdam` with betas of (0, `beta`), for gradients that are sparse, dense or sharded over
+    That is Adam without momentum, with one mean square a row (as in the tables of Naumov et al. 2019, "DLRM"), where a
+    row whose gradient is 0 stays as it is (`torch.optim.SparseAdam`). Gradients are sparse, dense or sharded over
     their rows. What a step costs follows from the rows that it touches, not from those that there are. State of a
-    parameter: `step`, `exp_avg_sq`.
+    parameter: `step`; `exp_avg_sq`, (rows, 1).
     """
 
     def __init__(self, params: Iterable[Tensor], *, lr: float, beta: float, eps: float) -> None:
@@ -24,20 +25,20 @@ class LazyAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step for every parameter that has a gradient."""
-        assert closure is None, "LazyAdam takes no closure"
+        assert closure is None, "RowAdam takes no closure"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group["lr"], group["beta"], group["eps"])
+                    touched = touched_rows(local(parameter.grad))
+                    self._move(parameter, *touched, group["lr"], group["beta"], group["eps"])
 
-    def _move(self, parameter: Tensor, lr: float, beta: float, eps: float) -> None:
+    def _move(self, parameter: Tensor, rows: Tensor, gradients: Tensor, lr: float, beta: float, eps: float) -> None:
         state = self.state[parameter]
         if not state:
-            state["step"], state["exp_avg_sq"] = torch.tensor(0.0), torch.zeros_like(parameter)
+            state["step"], state["exp_avg_sq"] = torch.tensor(0.0), torch.zeros_like(parameter[:, :1])
         state["step"] += 1
-        rows, gradients = touched_rows(local(parameter.grad))
         squares = local(state["exp_avg_sq"])
-        square = squares[rows].lerp_(gradients.square(), 1 - beta)
+        square = squares[rows].lerp_(gradients.square().mean(1, keepdim=True), 1 - beta)
         squares[rows] = square
         size = (square / (1 - beta ** int(state["step"]))).sqrt_().add_(eps)
         local(parameter).index_add_(0, rows, gradients / size, alpha=-lr)

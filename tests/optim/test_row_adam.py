@@ -1,4 +1,4 @@
-"""Lazy Adam is torch's SparseAdam, for gradients of any form; what a step does not touch stays."""
+"""RowAdam is torch's SparseAdam where a row is one number; what a step does not touch stays."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import clip_gradients
-from parrotlet.optim.lazy_adam import LazyAdam
+from parrotlet.optim.row_adam import RowAdam
 from parrotlet.train.parallel import parallelize
 
 RULE = {"lr": 0.1, "eps": 1e-10}
@@ -15,10 +15,10 @@ CONFIG = ModelConfig(depth=1, vocab_size=31, sequence_len=16, width=24, heads=2,
 IDS = [[0, 3, 3, 7], [7, 1, 3, 0], [5, 5, 5, 5]]
 
 
-def trained(optimizer, sparse, steps=3):
+def trained(optimizer, sparse, steps=3, columns=3):
     """The table after some steps, of which none touches rows 8 and 9."""
-    table = torch.nn.Parameter(torch.linspace(-1, 1, 30).view(10, 3).clone())
-    moves, wanted = optimizer([table]), torch.arange(12).view(4, 3) / 10
+    table = torch.nn.Parameter(torch.linspace(-1, 1, 10 * columns).view(10, columns).clone())
+    moves, wanted = optimizer([table]), torch.arange(4 * columns).view(4, columns) / 10
     for step in range(steps):
         loss = (F.embedding(torch.tensor(IDS[step]), table, sparse=sparse) - wanted).square().sum()
         moves.zero_grad()
@@ -28,17 +28,25 @@ def trained(optimizer, sparse, steps=3):
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-def test_it_is_torchs_sparse_adam_for_sparse_and_dense_gradients(sparse):
-    found, state = trained(lambda p: LazyAdam(p, beta=0.95, **RULE), sparse)
-    expected, theirs = trained(lambda p: torch.optim.SparseAdam(p, betas=(0, 0.95), **RULE), sparse=True)
+def test_of_rows_of_one_number_it_is_torchs_sparse_adam(sparse):
+    found, state = trained(lambda p: RowAdam(p, beta=0.95, **RULE), sparse, columns=1)
+    expected, theirs = trained(lambda p: torch.optim.SparseAdam(p, betas=(0, 0.95), **RULE), sparse=True, columns=1)
     assert_close(found, expected)
     assert state.keys() == {"step", "exp_avg_sq"}
     assert_close(state["exp_avg_sq"], theirs["exp_avg_sq"])
 
 
+def test_a_row_moves_along_its_gradient_and_as_far_as_others():
+    table = torch.nn.Parameter(torch.zeros(2, 3))
+    moves = RowAdam([table], beta=0.95, **RULE)
+    table.grad = torch.tensor([[3.0, 0.0, 4.0], [3e-6, 0.0, -4e-6]])
+    moves.step()
+    assert_close(table.detach(), -0.1 * torch.tensor([[0.6, 0.0, 0.8], [0.6, 0.0, -0.8]]) * 3**0.5, rtol=1e-3, atol=0)
+
+
 def test_a_row_without_a_gradient_stays_and_so_do_its_mean_squares():
-    before, state_before = trained(lambda p: LazyAdam(p, beta=0.95, **RULE), sparse=True, steps=2)
-    after, state = trained(lambda p: LazyAdam(p, beta=0.95, **RULE), sparse=True, steps=3)
+    before, state_before = trained(lambda p: RowAdam(p, beta=0.95, **RULE), sparse=True, steps=2)
+    after, state = trained(lambda p: RowAdam(p, beta=0.95, **RULE), sparse=True, steps=3)
     touched = torch.arange(10) == 5
     for old, new in [(before, after), (state_before["exp_avg_sq"], state["exp_avg_sq"])]:
         assert torch.equal((old != new).any(1), touched)
@@ -48,7 +56,7 @@ def test_a_looked_up_row_whose_gradient_is_zero_counts_as_not_touched():
     found = []
     for sparse in (True, False):
         table = torch.nn.Parameter(torch.ones(4, 2))
-        moves = LazyAdam([table], beta=0.95, **RULE)
+        moves = RowAdam([table], beta=0.95, **RULE)
         for factor in (1.0, 0.0):
             moves.zero_grad()
             (F.embedding(torch.tensor([1, 2]), table, sparse=sparse) * factor).sum().backward()
