@@ -16,7 +16,6 @@ from parrotlet.model.attention import TRUNK, Spans, attend, attention_mask
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
-CPU = torch.device("cpu")
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 """Of the largest number."""
 
@@ -38,6 +37,10 @@ def result_and_gradients(compute, q, k, v, dy):
     inputs = [x.clone().requires_grad_() for x in (q, k, v)]
     y = compute(*inputs)
     return y.detach(), *torch.autograd.grad(y, inputs, dy)
+
+
+def causal(q, k, v):
+    return attend(q, k, v, Spans(torch.zeros(q.shape[:2], dtype=torch.long)))
 
 
 def plain(segments):
@@ -75,7 +78,7 @@ def test_attention_and_its_gradients_are_torchs(lengths, length, padding, rows, 
     segments = None if lengths is None else random_segments(lengths, padding).expand(rows, -1)
     length = length if segments is None else segments.shape[1]
     heads = random_heads(rows, length, kv_heads * group, kv_heads, 2 * half, dtype, seed)
-    mask = attention_mask(segments, CPU, dtype)
+    mask = attention_mask(torch.zeros(rows, length, dtype=torch.long), segments, dtype)
     assert isinstance(mask, Spans)
     found = result_and_gradients(lambda q, k, v: attend(q, k, v, mask), *heads)
     assert all(x.dtype == dtype for x in found)
@@ -84,7 +87,7 @@ def test_attention_and_its_gradients_are_torchs(lengths, length, padding, rows, 
 
 def test_scores_of_any_size_have_finite_gradients():
     q, k, v, dy = random_heads(1, 70, 1, 1, 8, torch.float32)
-    found = result_and_gradients(lambda q, k, v: attend(q, k, v, Spans(None)), 1e4 * q, 1e4 * k, v, dy)
+    found = result_and_gradients(causal, 1e4 * q, 1e4 * k, v, dy)
     assert all(x.isfinite().all() for x in found)
 
 
@@ -92,7 +95,7 @@ def test_scores_of_any_size_have_finite_gradients():
 def test_what_is_no_number_stays_none(which):
     heads = random_heads(1, 40, 1, 1, 8, torch.float32)
     heads[which][0, 7] = torch.nan
-    assert attend(*heads[:3], Spans(None))[0, 7].isnan().all()
+    assert causal(*heads[:3])[0, 7].isnan().all()
 
 
 @pytest.mark.parametrize("dtype", list(BOUNDS), ids=str)
@@ -105,7 +108,7 @@ def test_the_number_of_threads_changes_nothing(dtype):
             torch.set_num_threads(threads)
             own = scores.clone()
             losses = kernels.cross_entropy(own, targets, 15.0, gradients=True)
-            found.append([*result_and_gradients(lambda q, k, v: attend(q, k, v, Spans(None)), *heads), losses, own])
+            found.append([*result_and_gradients(causal, *heads), losses, own])
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:
@@ -114,14 +117,14 @@ def test_the_number_of_threads_changes_nothing(dtype):
 
 def test_a_row_does_not_depend_on_the_rows_beside_it():
     heads = random_heads(5, 70, 2, 1, 8, torch.float32)
-    together = result_and_gradients(lambda q, k, v: attend(q, k, v, Spans(None)), *heads)
-    alone = result_and_gradients(lambda q, k, v: attend(q, k, v, Spans(None)), *(x[2:3] for x in heads))
+    together = result_and_gradients(causal, *heads)
+    alone = result_and_gradients(causal, *(x[2:3] for x in heads))
     assert all(torch.equal(a[2:3], b) for a, b in zip(together, alone, strict=True))
 
 
 def test_a_trunk_that_all_see_is_left_to_torch():
     segments = torch.tensor([[TRUNK, TRUNK, 0, 0, 1]])
-    mask = attention_mask(segments, CPU, torch.float32)
+    mask = attention_mask(segments, segments, torch.float32)
     assert isinstance(mask, torch.Tensor)
     assert (mask[0, 0, 4] == 0).tolist() == [True, True, False, False, True]
 
@@ -156,7 +159,7 @@ def test_a_processor_without_wide_registers_computes_the_same_up_to_rounding(dty
     build.library.cache_clear()
     try:
         assert_near(
-            result_and_gradients(lambda q, k, v: attend(q, k, v, Spans(None)), *heads),
+            result_and_gradients(causal, *heads),
             result_and_gradients(plain(None), *(x.double() for x in heads)),
             BOUNDS[dtype],
         )

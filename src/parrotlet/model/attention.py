@@ -17,9 +17,9 @@ from . import kernels
 
 
 class Spans(NamedTuple):
-    """Where our own kernels compute: the position that each begins to see at, (B, T); None: 0."""
+    """Where our own kernels compute: the position that each begins to see at."""
 
-    starts_BT: Tensor | None
+    starts_BT: Tensor
 
 
 Mask = Spans | Tensor | BlockMask | None
@@ -30,7 +30,7 @@ TRUNK = -2
 """The segment that all others of a row attend to: the beginning that several texts share."""
 
 
-def attention_mask(segments_BT: Tensor | None, device: torch.device, dtype: torch.dtype) -> Mask:
+def attention_mask(inputs_BT: Tensor, segments_BT: Tensor | None, dtype: torch.dtype) -> Mask:
     """Position i attends to the positions j ≤ i of its own segment and of `TRUNK`; without segments to all of them.
     Built once a forward pass.
 
@@ -39,14 +39,15 @@ def attention_mask(segments_BT: Tensor | None, device: torch.device, dtype: torc
     """
     if segments_BT is not None and segments_BT.is_cuda:
         return _block_mask(segments_BT)
-    if kernels.available(device, dtype) and (segments_BT is None or not (segments_BT == TRUNK).any()):
-        return Spans(None if segments_BT is None else _starts(segments_BT))
+    if kernels.available(inputs_BT.device, dtype) and (segments_BT is None or not (segments_BT == TRUNK).any()):
+        # The same form with segments and without, so that a compiled block serves stages of both kinds.
+        return Spans(torch.zeros_like(inputs_BT) if segments_BT is None else _starts(segments_BT))
     if segments_BT is None:
         return None
     seen_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
     seen_BTT |= (segments_BT == TRUNK)[:, None, :]
     # (attention would convert a boolean mask again in every layer)
-    return torch.zeros(seen_BTT.shape, dtype=dtype, device=device).masked_fill_(~seen_BTT.tril_(), -torch.inf)[:, None]
+    return torch.zeros(seen_BTT.shape, dtype=dtype, device=inputs_BT.device).masked_fill_(~seen_BTT.tril_(), -torch.inf)[:, None]
 
 
 def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: Mask) -> Tensor:

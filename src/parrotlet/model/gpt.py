@@ -107,7 +107,7 @@ class GPT(nn.Module):
         if positions_BT is None:
             positions_BT = torch.arange(inputs_BT.shape[1], device=inputs_BT.device)[None]
         rope = self._rope(positions_BT)
-        mask = attention_mask(segments_BT, inputs_BT.device, self.dtype)
+        mask = attention_mask(inputs_BT, segments_BT, self.dtype)
         x_BTC = self.embedding(inputs_BT)
         if self.bigram is not None:
             x_BTC = x_BTC + self.bigram(inputs_BT, positions_BT, before_BTR)

@@ -16,7 +16,7 @@ constexpr int64_t BLOCK = 64;  // queries at a time
 
 struct AttentionPass {
     int64_t B, T, heads, kv_heads, head_dim, threads;
-    const int64_t* starts;     // (B, T): the first position that each sees, never falling within a row; null: 0
+    const int64_t* starts;     // (B, T): the first position that each sees, never falling within a row
     const void *q, *k, *v;     // (B, T, H or K, D)
     void* y;                   // (B, T, H, D)
     float* log_sums;           // (B, H, T): of the exponentials of a position's scores
@@ -116,7 +116,7 @@ template <class Type> class Attention {
 
     template <class X> X* of_query(X* from, int64_t b, int64_t t, int64_t head) const { return from + (b * T + t) * q_stride + head * D; }
     template <class X> X* of_key(X* from, int64_t b, int64_t head) const { return from + b * T * k_stride + head * D; }
-    int64_t start(int64_t b, int64_t t) const { return p.starts ? p.starts[b * T + t] : 0; }
+    int64_t start(int64_t b, int64_t t) const { return p.starts[b * T + t]; }
 
     void attend(int64_t b, int64_t kv_head, Room& m) const {
         pack_by_d(of_key((const Stored*)p.k, b, kv_head), m.keys_by_d.get());

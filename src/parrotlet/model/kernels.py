@@ -24,11 +24,11 @@ def available(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 @torch.library.custom_op("parrotlet::attention", mutates_args=())
-def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Causal softmax attention, (B, T, H, D), and the logarithms of the sums of the exponentials, (B, H, T).
 
-    A position sees from its start, which never falls from one to the next, to itself; default: from 0. Each key/value
-    head serves H / K query heads.
+    A position sees from its start, which never falls from one to the next, to itself. Each key/value head serves H / K
+    query heads.
     """
     q, k, v = q_BTHD.contiguous(), k_BTKD.contiguous(), v_BTKD.contiguous()
     y, log_sums = torch.empty_like(q), _log_sums(q)
@@ -37,13 +37,13 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor 
 
 
 @attention.register_fake
-def _(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor | None) -> tuple[Tensor, Tensor]:
+def _(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(q_BTHD, memory_format=torch.contiguous_format), _log_sums(q_BTHD)
 
 
 @torch.library.custom_op("parrotlet::attention_gradients", mutates_args=())
 def _gradients(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, y: Tensor, log_sums: Tensor, dy: Tensor
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, y: Tensor, log_sums: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v, dy = q.contiguous(), k.contiguous(), v.contiguous(), dy.contiguous()
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
@@ -53,7 +53,7 @@ def _gradients(
 
 @_gradients.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, starts: Tensor | None, y: Tensor, log_sums: Tensor, dy: Tensor
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, y: Tensor, log_sums: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     return dq, dk, dv
@@ -107,9 +107,9 @@ class _CrossEntropyPass(ctypes.Structure):
     ]
 
 
-def _attend(gradients: bool, starts: Tensor | None, q: Tensor, k: Tensor, *others: Tensor) -> None:
+def _attend(gradients: bool, starts: Tensor, q: Tensor, k: Tensor, *others: Tensor) -> None:
     B, T, H, D = q.shape
-    pointers = [None if starts is None else starts.data_ptr(), *(tensor.data_ptr() for tensor in (q, k, *others))]
+    pointers = (tensor.data_ptr() for tensor in (starts, q, k, *others))
     _run("attention", q.dtype, _AttentionPass(B, T, H, k.shape[2], D, torch.get_num_threads(), *pointers), gradients)
 
 
