@@ -47,7 +47,9 @@ def attention_mask(inputs_BT: Tensor, segments_BT: Tensor | None, dtype: torch.d
     seen_BTT = segments_BT[:, :, None] == segments_BT[:, None, :]
     seen_BTT |= (segments_BT == TRUNK)[:, None, :]
     # (attention would convert a boolean mask again in every layer)
-    return torch.zeros(seen_BTT.shape, dtype=dtype, device=inputs_BT.device).masked_fill_(~seen_BTT.tril_(), -torch.inf)[:, None]
+    return torch.zeros(seen_BTT.shape, dtype=dtype, device=inputs_BT.device).masked_fill_(
+        ~seen_BTT.tril_(), -torch.inf
+    )[:, None]
 
 
 def attend(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, mask: Mask) -> Tensor:

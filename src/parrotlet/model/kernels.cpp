@@ -332,6 +332,13 @@ template <class Type> class CrossEntropy {
 };
 
 extern "C" {
+bool has_tiles() {
+#ifdef TILES
+    return tiles_allowed();
+#else
+    return false;
+#endif
+}
 void attention_float32(const AttentionPass* pass, bool gradients) { Attention<Float32>(*pass).run(gradients); }
 void attention_bfloat16(const AttentionPass* pass, bool gradients) { Attention<Bfloat16>(*pass).run(gradients); }
 void cross_entropy_float32(const CrossEntropyPass* pass) { CrossEntropy<Float32>(*pass).run(); }

@@ -23,6 +23,12 @@ def available(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype in NAMES and library(TRAINING, WITHOUT) is not None
 
 
+def tiles() -> bool:
+    """Whether the kernels are there, and multiply by the processor's tiles (AMX)."""
+    kernels = library(TRAINING, WITHOUT)
+    return kernels is not None and bool(kernels.has_tiles())
+
+
 @torch.library.custom_op("parrotlet::attention", mutates_args=())
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, starts_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Causal softmax attention, (B, T, H, D), and the logarithms of the sums of the exponentials, (B, H, T).

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from ..model import GPT, ModelConfig
-from ..model.loss import ACCELERATOR_CHUNK
+from ..model.loss import LARGE_CHUNK
 from ..optim.muon import STEPS
 from ..optim.sharded_muon import choose_owners
 from .hardware import Hardware
@@ -85,11 +85,12 @@ def memory(
     gathered = 2 * size * blocks / config.depth + 2 * 4 * rest if world > 1 else size * blocks / config.depth
     largest = max(matrices(config), key=lambda shape: math.prod(shape))
     same = sum(math.prod(shape) for shape in matrices(config) if shape == largest) / world
-    chunk = min(tokens, ACCELERATOR_CHUNK)
+    chunk = min(tokens, LARGE_CHUNK)
+    bigrams = config.bigrams * config.width  # one rank has gradients of those that a step touches; a mean square a row
     return Memory(
         parameters=4 * (blocks + rest) / world,
-        gradients=4 * (blocks + rest) / world,
-        optimizer=(4 * blocks + 8 * rest) / world,
+        gradients=4 * (blocks + rest - (bigrams if world == 1 else 0)) / world,
+        optimizer=(4 * blocks + 8 * (rest - bigrams) + 4 * config.bigrams) / world,
         gathered=gathered,
         activations=tokens * (layers + 4 * size * config.width),
         loss=4 * 3 * chunk * config.vocab_size + (4 + size) * config.vocab_size * config.width,
