@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from parrotlet.errors import UserError
 from parrotlet.model import ModelConfig, linear_cross_entropy
-from parrotlet.model.loss import CHUNK, softcapped_logits, token_cross_entropy
+from parrotlet.model.loss import CHUNK, GRAIN, softcapped_logits, token_cross_entropy
 
 CONFIG = ModelConfig(depth=1, vocab_size=61, sequence_len=32, width=16, heads=2, kv_heads=1)
 SIZES = [0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 3]
@@ -134,6 +134,29 @@ def test_the_logits_of_all_positions_never_exist_at_once():
     with LargestTensor() as measured, torch.no_grad():
         linear_cross_entropy(hidden, weight, targets, 15.0)
     assert measured.elements == CHUNK * vocab
+
+
+class ProductRows(TorchDispatchMode):
+    """How many rows the first factors of products had."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.aten.mm:
+            self.seen.add(args[0].shape[0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_products_see_few_numbers_of_positions():
+    """Every new one costs compiling and memory on a CPU."""
+    with ProductRows() as rows:
+        for n in range(1, 2 * GRAIN + 1):
+            hidden, weight, targets = random_case(n, 7, 3, dtype=torch.float32)
+            linear_cross_entropy(hidden, weight, targets, 15.0).backward()
+            token_cross_entropy(hidden.detach(), weight.detach(), targets, 15.0)
+    assert rows.seen == {7, GRAIN, 2 * GRAIN}, "the vocabulary, and two numbers of positions"
 
 
 def test_the_models_losses_never_hold_the_logits_of_all_positions(random_model):

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from parrotlet import ranks
 from parrotlet.data import Batch
-from parrotlet.model import GPT, ModelConfig
+from parrotlet.model import GPT, ModelConfig, kernels
 from parrotlet.train.parallel import own_rows, run_blocks
 
 CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
@@ -44,7 +44,8 @@ def assert_same(found, expected):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning", "ignore:The .grad attribute:UserWarning")
 def test_the_compiled_block_gives_the_same_loss_and_gradients():
-    """And one graph serves all layers. (The warnings are about what torch's own compiler does.)"""
+    """And one graph serves all layers, and stages with segments and without. (The warnings are about what torch's own
+    compiler does.)"""
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
@@ -52,6 +53,11 @@ def test_the_compiled_block_gives_the_same_loss_and_gradients():
     run_blocks(model, compile_rows=2)
     assert_same(loss_and_gradients(model), loss_and_gradients(random_model()))
     assert graphs["unique_graphs"] - before == 1
+    if kernels.available(torch.device("cpu"), torch.float32):
+        of_another_stage = random_model()
+        run_blocks(of_another_stage, compile_rows=2)
+        of_another_stage.loss_sum(random_ids(2), random_ids(2, seed=1), torch.arange(16).expand(2, -1)).backward()
+        assert graphs["unique_graphs"] - before == 1
 
 
 def test_recomputing_keeps_less_and_gives_the_same_gradients():
