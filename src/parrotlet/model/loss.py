@@ -23,7 +23,7 @@ CHUNK = 512
 GRAIN = 64
 """On a CPU, positions are computed by multiples of this. oneDNN compiles the products of every new number of them and
 keeps what it compiled, on one with AMX for milliseconds and in megabytes: all the numbers that sft supervises were
-gigabytes, and a tenth of its time."""
+gigabytes."""
 LARGE_CHUNK = 2048
 """The same on accelerators, and on a CPU that multiplies by tiles: fewer and larger products are faster there. (4,096
 positions, vocabulary 8,192, width 256 on a CPU with AMX: 61 ms, chunks of 512 67 ms.)"""
