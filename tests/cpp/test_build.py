@@ -58,9 +58,19 @@ def test_what_was_begun_ahead_is_waited_for_and_not_compiled_again(monkeypatch, 
     source = tmp_path / "small.cpp"
     source.write_text(SEVEN)
     compile_ahead(source)
-    monkeypatch.setattr(build, "_compiled", None)
+    monkeypatch.setattr(build, "_compile", None)
     assert library(source, WITHOUT).seven() == 7
     assert capfd.readouterr().err.count("once") == 1
+
+
+def test_what_was_begun_for_another_machine_is_left_alone(monkeypatch, tmp_path, capfd):
+    source = tmp_path / "small.cpp"
+    source.write_text('extern "C" int seven() { return OTHER; }')
+    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-DOTHER=8"])
+    compile_ahead(source)
+    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-UOTHER", "-DOTHER=7"])
+    assert library(source, WITHOUT).seven() == 7
+    assert capfd.readouterr().err.count("once") == 2
 
 
 def test_what_goes_wrong_ahead_is_told_when_it_is_asked_for(tmp_path, capfd):

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from parrotlet.errors import UserError
 from parrotlet.model import GPT, ModelConfig
-from parrotlet.optim import clip_gradients
+from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 from parrotlet.optim.row_adam import RowAdam
 from parrotlet.train.parallel import parallelize
 
@@ -82,3 +83,17 @@ def test_gradients_of_bigrams_are_clipped_alike_sparse_or_dense_and_however_they
         found.append([norm, *(p.grad.to_dense() for p in (model.bigram.weight, model.head.weight))])
     for other in found[1:]:
         assert_close(other, found[0])
+
+
+def test_its_state_is_loaded_and_one_of_another_shape_is_refused():
+    model = GPT.build(CONFIG, seed=0)
+    optimizers, ids = Optimizers(model, OptimSettings()), torch.arange(17)[None]
+    model.loss_sum(ids[:, :-1], ids[:, 1:]).backward()
+    optimizers.step(0, 1.0)
+    state = optimizers.state_dict()
+    assert state["bigram.weight.exp_avg_sq"].shape == (40, 1)
+    again = Optimizers(model, OptimSettings())
+    again.load_state_dict(state)
+    assert_close(again.state_dict(), state)
+    with pytest.raises(UserError, match="does not fit"):
+        again.load_state_dict(state | {"bigram.weight.exp_avg_sq": torch.zeros(40, 24)})

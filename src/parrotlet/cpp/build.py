@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -20,7 +21,7 @@ SHARED = Path(__file__).with_name("lanes.h")
 PACKAGE = Path(__file__).parents[1]
 TRAINING, GENERATION = PACKAGE / "model" / "kernels.cpp", PACKAGE / "engine" / "native.cpp"
 
-_begun: dict[Path, Future[Path]] = {}
+_begun: dict[Path, Future[None]] = {}
 
 
 def compiler() -> str | None:
@@ -30,10 +31,11 @@ def compiler() -> str | None:
 
 def compile_ahead(source: Path) -> None:
     """Begin to compile what `library` will be asked for, in the background. What goes wrong is told there."""
-    if source not in _begun and (found := compiler()):
-        pool = ThreadPoolExecutor(1)
-        _begun[source] = pool.submit(_compiled, source, found)
-        pool.shutdown(wait=False)
+    with contextlib.suppress(subprocess.CalledProcessError, OSError):
+        if (found := compiler()) and not (path := _path(source, found)).exists() and path not in _begun:
+            pool = ThreadPoolExecutor(1)
+            _begun[path] = pool.submit(_compile, source, found, path)
+            pool.shutdown(wait=False)
 
 
 @functools.cache
@@ -43,20 +45,25 @@ def library(source: Path, without: str) -> ctypes.CDLL | None:
         print(f"no C++ compiler found: {without}", file=sys.stderr)
         return None
     try:
-        begun = _begun.pop(source, None)
-        return ctypes.CDLL(str(begun.result() if begun else _compiled(source, found)))
+        path = _path(source, found)
+        if begun := _begun.pop(path, None):
+            begun.result()
+        elif not path.exists():
+            _compile(source, found, path)
+        return ctypes.CDLL(str(path))
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"{source.name} can't be compiled: {without} ({error})", file=sys.stderr)
         return None
 
 
-def _compiled(source: Path, compiler: str) -> Path:
+def _path(source: Path, compiler: str) -> Path:
     """Known by the source and by what the compiler defines: its version, and what the processor can do."""
     defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
     known = source.read_bytes() + SHARED.read_bytes() + defined.stdout + " ".join(FLAGS).encode()
-    path = cache_folder() / "native" / f"{hashlib.sha256(known).hexdigest()[:16]}.so"
-    if not path.exists():
-        print(f"compiling {source.parent.name}/{source.name} for this machine, once: a few seconds", file=sys.stderr)
-        with written_aside(path) as aside:
-            subprocess.run([compiler, *FLAGS, str(source), "-o", str(aside)], check=True)
-    return path
+    return cache_folder() / "native" / f"{hashlib.sha256(known).hexdigest()[:16]}.so"
+
+
+def _compile(source: Path, compiler: str, path: Path) -> None:
+    print(f"compiling {source.parent.name}/{source.name} for this machine, once: a few seconds", file=sys.stderr)
+    with written_aside(path) as aside:
+        subprocess.run([compiler, *FLAGS, str(source), "-o", str(aside)], check=True)

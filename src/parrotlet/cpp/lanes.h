@@ -277,7 +277,8 @@ void multiply(const typename Type::Unit* x, int64_t stride, int64_t rows, const 
         int64_t tiled = units / TILE * TILE, end = rows / TILE * TILE;
         if (tiles_allowed() && tiled && end) {
             for (int64_t row = 0; row < end; row += 2 * TILE)
-                (row + TILE < end ? tiles<true> : tiles<false>)(x + row * stride, stride, w, tiled, add, to + row * to_stride, to_stride);
+                (row + TILE < end ? tiles<true> : tiles<false>)(x + row * stride, stride, w, tiled, add,
+                                                                to + row * to_stride, to_stride);
             if (tiled < units) by_lanes(0, end, tiled, true);
             by_lanes(end, rows, 0, add);
             return;

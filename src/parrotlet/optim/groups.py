@@ -126,7 +126,8 @@ class Optimizers:
         for key, value in values.items():
             name, _, slot = key.rpartition(".")
             parameter = self._parameters.get(name)
-            if parameter is None or value.shape not in (parameter.shape, (len(parameter), 1), ()):
+            by_row = parameter is not None and isinstance(self._of[parameter], RowAdam)
+            if parameter is None or value.shape not in ((len(parameter), 1) if by_row else parameter.shape, ()):
                 raise UserError(
                     f"the optimiser's state does not fit the model: {key} {tuple(value.shape)} meets "
                     f"{'no parameter' if parameter is None else tuple(parameter.shape)}"
