@@ -151,7 +151,7 @@ def test_with_torch_alone_a_model_has_the_same_loss_and_gradients_up_to_rounding
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names a level of x86")
-@pytest.mark.parametrize("lacks", [["-march=x86-64-v3"], ["-mno-amx-tile"]], ids=["wide registers", "tiles"])
+@pytest.mark.parametrize("lacks", [["-march=x86-64-v3"], ["-mno-amx-bf16"]], ids=["wide registers", "tiles"])
 @pytest.mark.parametrize("dtype", list(BOUNDS), ids=str)
 def test_a_processor_that_lacks_something_computes_the_same_up_to_rounding(lacks, dtype, monkeypatch):
     heads = random_heads(2, 90, 4, 2, 64, dtype)
