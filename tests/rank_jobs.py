@@ -75,17 +75,18 @@ def one_step(folder):
     gradients = [parameter.grad.clone() for parameter in reference.parameters()]
     measured = {}
     with ranks.process_group():
-        for name, options in {"plain": {}, "recomputed": {"recompute": True}}.items():
+        variants = {"plain": ({}, 0), "recomputed": ({"recompute": True}, 0), "in blocks": ({}, 6)}
+        for name, (options, block) in variants.items():
             reference = perturbed_model()
             for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
                 parameter.grad = gradient.clone()
             model = parallelize(perturbed_model(), torch.device("cpu"), **options)
-            measured[name] = compared(model, reference, loss)
+            measured[name] = compared(model, reference, loss, block)
         if ranks.is_first():
             (folder / f"one_step-{ranks.world_size()}.json").write_text(json.dumps(measured))
 
 
-def compared(model, reference, loss):
+def compared(model, reference, loss, block):
     """How far a sharded model, its gradients and its optimisers are from the reference, which has its gradients."""
     losses = ranks.gather(loop.accumulate_gradients(model, random_batch(), 2))
     pairs = list(zip(model.parameters(), reference.parameters(), strict=True))
@@ -94,7 +95,7 @@ def compared(model, reference, loss):
     found["clipped"] = worst((whole(a.grad), b.grad) for a, b in pairs)
     for of_all, own in pairs:
         of_all.grad = _like(of_all, own.grad)  # the same to the last bit, as Muon iterates in bfloat16
-    both = [Optimizers(m, OptimSettings(weight_decay=0.1)) for m in (model, reference)]
+    both = [Optimizers(m, OptimSettings(weight_decay=0.1, matrix_block=block)) for m in (model, reference)]
     for step in range(STEPS):
         for optimizers in both:
             optimizers.step(step, 1.0)

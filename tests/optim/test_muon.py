@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from parrotlet.optim import Muon, muon
-from parrotlet.optim.muon import COEFFICIENTS, STEPS, orthogonalize
+from parrotlet.optim.muon import COEFFICIENTS, STEPS, orthogonalize, rows_together
 
 SHAPES = [(8, 8), (24, 6), (6, 24), (8, 8), (24, 6), (1, 5), (5, 1), (1, 1), (8, 8)]
 """Square, tall and wide matrices; some that are taken together, though they don't stand together."""
@@ -207,3 +207,47 @@ def test_where_bfloat16_is_slow_only_what_goes_in_and_out_is_rounded(iterates_in
         assert found.dtype == torch.bfloat16
         off[dtype] = (found.double() - exact).abs().max() / exact.abs().max()
     assert off[torch.float32] < 2**-8 < off[torch.bfloat16]
+
+
+# In blocks
+
+
+@pytest.mark.parametrize(
+    ("rows", "block", "together"), [(256, 64, 64), (160, 128, 80), (36, 6, 6), (7, 4, 1), (64, 64, 64), (64, 100, 64)]
+)
+def test_blocks_are_equal_and_at_most_as_large_as_asked(rows, block, together):
+    assert rows_together(rows, block) == together
+    assert rows_together(rows, 0) == rows
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 12), (2, 12, 40), (2, 40, 12)])
+def test_a_block_of_the_shorter_side_is_orthogonalised_by_itself(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    tall = shape[1] > shape[2]
+    wide = x.mT if tall else x
+    y = orthogonalize(x, block=4)
+    y = y.mT if tall else y
+    for first in (0, 4, 8):
+        alone = orthogonalize(wide[:, first : first + 4])
+        assert_close(y[:, first : first + 4], alone, rtol=0, atol=0.02)
+    whole = orthogonalize(wide)
+    assert (y.float() - whole.float()).abs().max() > 0.1
+    assert y.float().norm().item() == pytest.approx(whole.float().norm().item(), rel=0.15)  # as large a move
+
+
+def test_a_block_that_holds_all_rows_changes_nothing():
+    x = torch.randn(2, 12, 40, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(orthogonalize(x, block=12), orthogonalize(x))
+    assert torch.equal(orthogonalize(x, block=100), orthogonalize(x))
+
+
+def test_muon_moves_by_blocks_where_it_is_told_to():
+    (a,), (b,) = random_parameters([(24, 6)]), random_parameters([(24, 6)])
+    before = a.detach().clone()
+    give_gradients([a, b], seed=1)
+    b.grad = a.grad.clone()
+    Muon([a], lr=0.1, momentum=0.0, block=3).step()
+    Muon([b], lr=0.1, momentum=0.0).step()
+    expected = orthogonalize(a.grad[None], block=3)[0].float() * 0.1 * 2
+    assert_close(before - a, expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(a, b, atol=1e-2)

@@ -29,6 +29,9 @@ class OptimSettings:
 
     matrix_lr: float = 0.02
     """Muon: the matrices of the blocks."""
+    matrix_block: int = 0
+    """Muon: rows, of a matrix's shorter side, that are orthogonalised together, at most. 0: all. Fewer take less time,
+    which counts where a step has few tokens; a step then gains a little less (docs/performance.md)."""
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
     bigram_lr: float = 0.2
@@ -72,7 +75,9 @@ class Optimizers:
         convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
         matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
         muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
-        self._muon = muon(matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+        self._muon = muon(
+            matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay, block=settings.matrix_block
+        )
         self._adamw = torch.optim.AdamW(
             [
                 {"params": [model.embedding.weight], "lr": settings.embedding_lr * adjusted},

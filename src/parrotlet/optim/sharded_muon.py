@@ -30,7 +30,8 @@ class ShardedMuon(Muon):
             parameters: list[DTensor] = [p for p in group["params"] if p.grad is not None]
             shapes = [parameter.shape for parameter in parameters]
             mesh = parameters[0].device_mesh
-            updates = orthogonalize_shards(self._nesterov(parameters, group["momentum"]), shapes, mesh.get_group())
+            shards = self._nesterov(parameters, group["momentum"])
+            updates = orthogonalize_shards(shards, shapes, mesh.get_group(), group["block"])
             for parameter, update, (rows, columns) in zip(parameters, updates, shapes, strict=True):
                 lr = group["lr"] * max(1, rows / columns) ** 0.5
                 mine = local(parameter)
@@ -38,7 +39,7 @@ class ShardedMuon(Muon):
 
 
 def orthogonalize_shards(
-    shards: Sequence[Tensor], shapes: Sequence[torch.Size], group: dist.ProcessGroup
+    shards: Sequence[Tensor], shapes: Sequence[torch.Size], group: dist.ProcessGroup, block: int = 0
 ) -> list[Tensor]:
     """This rank's rows of the orthogonalised matrices, in bfloat16, from its rows of the matrices."""
     world, rank = group.size(), group.rank()
@@ -52,7 +53,7 @@ def orthogonalize_shards(
     pieces = [part.split(of_rank) for part, of_rank in zip(received, sizes, strict=True)]
     whole = [torch.cat([pieces[r][n] for r in range(world)]).view(shapes[i]) for n, i in enumerate(mine)]
 
-    whole = _orthogonalize_by_shape(whole)
+    whole = _orthogonalize_by_shape(whole, block)
     parts = [
         _flat([m[r.start : r.stop] for m in whole for r in [rows_of(m.shape, to, world)]], shards[0])
         for to in range(world)
@@ -81,11 +82,11 @@ def choose_owners(shapes: Sequence[torch.Size], world: int) -> list[int]:
     return owners
 
 
-def _orthogonalize_by_shape(matrices: list[Tensor]) -> list[Tensor]:
+def _orthogonalize_by_shape(matrices: list[Tensor], block: int) -> list[Tensor]:
     done = list(matrices)
     for shape in {matrix.shape for matrix in matrices}:
         same = [n for n, matrix in enumerate(matrices) if matrix.shape == shape]
-        for n, matrix in zip(same, orthogonalize(torch.stack([matrices[n] for n in same])), strict=True):
+        for n, matrix in zip(same, orthogonalize(torch.stack([matrices[n] for n in same]), block), strict=True):
             done[n] = matrix
     return done
 
