@@ -48,6 +48,17 @@ def test_every_parameter_is_in_exactly_one_optimiser():
     assert set(held.values()) == {1}
 
 
+def test_matrices_are_orthogonalised_in_the_parts_that_the_settings_ask_for():
+    moved = {}
+    for block in (0, 12, 48):
+        model, optimizers = build(OptimSettings(matrix_block=block))
+        train(model, optimizers, [0])
+        moved[block] = weights(model)
+    matrices = [name for name in moved[0] if name not in OUTSIDE]
+    assert all(torch.equal(moved[0][name], moved[48][name]) for name in moved[0])
+    assert not any(torch.allclose(moved[0][name], moved[12][name], atol=1e-3) for name in matrices)
+
+
 def test_blocks_have_momentum_buffers_embedding_and_head_adams_means():
     model, optimizers = build(short_conv=True)
     assert optimizers.state_dict() == {}

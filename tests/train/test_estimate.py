@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from parrotlet.cli.plan import _Planned
 from parrotlet.errors import UserError
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings
+from parrotlet.optim.muon import orthogonalize
 from parrotlet.recipe import Recipe
 from parrotlet.train.estimate import activation_bytes, largest_rows, matrices, memory, split_parameters, step
 from parrotlet.train.hardware import Hardware
@@ -67,6 +69,20 @@ def test_the_largest_micro_batch_is_safe_and_the_next_is_not():
     assert memory(config, rows, 8).peak <= room < memory(config, 2 * rows, 8).peak
     deep = ModelConfig.from_depth(32, vocab_size=65_536, sequence_len=2048)
     assert largest_rows(deep, Hardware(1, "L4"), 1) is None
+
+
+def test_muon_takes_less_time_in_parts():
+    """As many times less as torch counts floating-point operations less."""
+    seconds, counted = {}, {}
+    for block in (0, 16, 64):
+        seconds[block] = step(CONFIG, Hardware(1, "H100"), 64, 1, block).muon
+        with FlopCounterMode(display=False) as counter:
+            for shape in matrices(CONFIG):
+                orthogonalize(torch.ones(1, *shape), block)
+        counted[block] = counter.get_total_flops()
+    assert counted[16] < 0.4 * counted[0]
+    for block in (16, 64):
+        assert seconds[block] / seconds[0] == pytest.approx(counted[block] / counted[0])
 
 
 def test_a_step_on_more_devices_is_faster_until_it_is_sending():

@@ -77,7 +77,9 @@ class _Planned:
         asked = recipe.base.device_batch_size
         self.rows = (self.largest or 1) if asked == "auto" else min(asked, own_rows)
         self.memory = of.memory(self.config, self.rows, hardware.count, recompute=recompute)
-        self.step = of.step(self.config, hardware, self.tokens_per_step, -(-own_rows // self.rows))
+        self.step = of.step(
+            self.config, hardware, self.tokens_per_step, -(-own_rows // self.rows), recipe.optim.matrix_block
+        )
         self.seconds = self.steps * self.step.seconds * (4 / 3 if recompute else 1)
         self.fits = self.memory.peak <= of.SAFE * hardware.device.gigabytes * 1e9
 

@@ -84,8 +84,7 @@ class Muon(torch.optim.Optimizer):
             for (rows, columns), parameters in by_shape.items():
                 updates = orthogonalize(torch.stack(self._nesterov(parameters, group["momentum"])), group["block"])
                 lr = group["lr"] * max(1, rows / columns) ** 0.5
-                if group["weight_decay"]:
-                    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, updates.to(parameters[0].dtype).unbind(), alpha=-lr)
 
     def _nesterov(self, parameters: Sequence[Tensor], momentum: float) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ import torch
 
 from ..model import GPT, ModelConfig
 from ..model.loss import LARGE_CHUNK
-from ..optim.muon import STEPS
+from ..optim.muon import STEPS, rows_together
 from ..optim.sharded_muon import choose_owners
 from .hardware import Hardware
 
@@ -146,8 +146,8 @@ def utilisation(width: int) -> float:
     return min(high, max(low, y0 + (math.log(width) - x0) * (y1 - y0) / (x1 - x0)))
 
 
-def step(config: ModelConfig, hardware: Hardware, tokens: int, micro_batches: int) -> Step:
-    """A step of `tokens` tokens, in so many micro-batches on each device.
+def step(config: ModelConfig, hardware: Hardware, tokens: int, micro_batches: int, matrix_block: int = 0) -> Step:
+    """A step of `tokens` tokens, in so many micro-batches on each device; `matrix_block` is the optimiser's.
 
     Sent by a rank, times (W - 1)/W: for each micro-batch the blocks in bfloat16 before the forward and the backward
     pass, 4 P_b bytes, and the gradients in float32, 4 P_b + 4 P_r; embedding and head once, 4 P_r. For Muon see
@@ -159,7 +159,8 @@ def step(config: ModelConfig, hardware: Hardware, tokens: int, micro_batches: in
     load = [0.0] * world
     for shape, owner in zip(shapes, choose_owners(shapes, world), strict=True):
         small, large = sorted(shape)
-        load[owner] += STEPS * (4 * small * small * large + 2 * small**3)
+        part = rows_together(small, matrix_block)
+        load[owner] += STEPS * small * (4 * part * large + 2 * part**2)
     return Step(
         compute=config.flops_per_token * tokens / world / flops,
         muon=max(load) / flops,
