@@ -32,7 +32,7 @@ from parrotlet.train import Run, loop, train_stage, train_tokenizer, watch
 from parrotlet.train.parallel import num_local_elements, parallelize, whole
 
 CONFIG = ModelConfig(
-    depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True, bigrams=37
+    depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True, ngrams=37
 )
 """Nothing in it divides by 4, and of some matrices a rank has no row."""
 STEPS = 3

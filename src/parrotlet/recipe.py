@@ -61,13 +61,13 @@ class ModelSettings:
     short_conv: bool = False
     """Add to each token learned shares of the three before it, after the embedding and before every MLP: a small model
     then learns in far fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
-    bigrams: int = 0
+    ngrams: int = 0
     """Rows of a second embedding, which is looked up by a hash of a token and the one before it: memory, and hardly any
     time, for fewer bits per byte (docs/performance.md). 0: none. Not transformers' NanoChat either."""
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The model that these few figures mean. Raises `UserError` where they don't fit together."""
-        given = {name: getattr(self, name) for name in ("width", "heads", "kv_heads", "short_conv", "bigrams")}
+        given = {name: getattr(self, name) for name in ("width", "heads", "kv_heads", "short_conv", "ngrams")}
         overrides = {name: value for name, value in given.items() if value is not None}
         return ModelConfig.from_depth(self.depth, vocab_size=vocab_size, sequence_len=self.sequence_len, **overrides)
 

@@ -9,7 +9,7 @@ from scripted import grown
 CONTEXT = 64
 
 
-@pytest.fixture(scope="session", params=["plain", "short conv", "bigrams"])
+@pytest.fixture(scope="session", params=["plain", "short conv", "ngrams"])
 def model(tokenizer, request):
     config = ModelConfig(
         depth=2,
@@ -19,7 +19,7 @@ def model(tokenizer, request):
         heads=4,
         kv_heads=2,
         short_conv=request.param != "plain",
-        bigrams=500 if request.param == "bigrams" else 0,
+        ngrams=500 if request.param == "ngrams" else 0,
     )
     return grown(GPT.build(config, seed=5))
 

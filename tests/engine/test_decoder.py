@@ -61,11 +61,12 @@ def test_it_computes_what_the_model_computes(kv_heads, group, depth, head_dim, t
     assert_close(decoded_scores(Decoder(model, 1), ids, chunks), expected, rtol=0, atol=1e-4)
 
 
-def test_with_short_convolutions_too():
-    model, ids = a_model(short_conv=True), random_ids(40)
-    assert_close(
-        decoded_scores(Decoder(model, 1), ids, [17, 1, 9]), uncached_scores(model, ids)[27:], rtol=0, atol=1e-4
-    )
+@pytest.mark.parametrize("shape", [{"short_conv": True}, {"ngrams": 97}, {"short_conv": True, "ngrams": 97}], ids=str)
+@pytest.mark.parametrize("chunks", [[], [1], [17, 1, 9]], ids=str)
+def test_with_short_convolutions_and_n_grams_too(shape, chunks):
+    model, ids = a_model(**shape), random_ids(40)
+    expected = uncached_scores(model, ids)[sum(chunks) :]
+    assert_close(decoded_scores(Decoder(model, 1), ids, chunks), expected, rtol=0, atol=1e-4)
 
 
 def test_a_score_is_never_taken_for_granted():

@@ -25,7 +25,7 @@ def fresh_library():
 
 def a_model(dtype=torch.float32):
     shape = ModelConfig(
-        depth=2, vocab_size=101, sequence_len=64, width=64, heads=4, kv_heads=2, short_conv=True, bigrams=97
+        depth=2, vocab_size=101, sequence_len=64, width=64, heads=4, kv_heads=2, short_conv=True, ngrams=97
     )
     return grown(GPT.build(shape, seed=3, dtype=dtype))
 

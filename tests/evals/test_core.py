@@ -83,7 +83,7 @@ def bundle(tmp_path):
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "shift"])
 def gpt(request, tokenizer):
     """A random model with a small random head, whose blocks do something."""
-    shape = {"width": 32, "heads": 2, "short_conv": request.param, "bigrams": 53 if request.param else 0}
+    shape = {"width": 32, "heads": 2, "short_conv": request.param, "ngrams": 53 if request.param else 0}
     model = GPT.build(ModelConfig.from_depth(2, tokenizer.vocab_size, 96, **shape), seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():

@@ -20,8 +20,8 @@ SHAPES = {
     "grouped conv": {"heads": 4, "kv_heads": 1, "short_conv": True},
     "odd vocabulary": {"heads": 4, "kv_heads": 1},
     "odd vocabulary conv": {"short_conv": True},
-    "bigrams": {"bigrams": 1000},
-    "bigrams conv": {"bigrams": 97, "short_conv": True},
+    "ngrams": {"ngrams": 1000},
+    "ngrams conv": {"ngrams": 97, "short_conv": True},
 }
 ODD_VOCABULARY = 379
 
@@ -35,7 +35,7 @@ def random_run(folder, tokenizer, stage="sft", specials=True, **overrides):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            scale = 1.0 if "embedding" in name or "conv" in name or "bigram" in name else 1.5 * p.shape[-1] ** -0.5
+            scale = 1.0 if "embedding" in name or "conv" in name or "ngram" in name else 1.5 * p.shape[-1] ** -0.5
             p.copy_(torch.randn(p.shape, generator=generator) * scale)
     state = {"stage": stage, "step": 3, "steps": 3, "model": config.to_dict(), "started_from": "random weights"}
     state["tokenizer"] = tokenizer.fingerprint

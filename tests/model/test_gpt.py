@@ -219,12 +219,12 @@ def test_short_convolutions_change_no_other_weight_of_a_new_model():
         assert [row.unique().tolist() for row in convolved[name]] == [[pytest.approx(share)] for share in shares]
 
 
-# Bigrams
+# N-grams
 
 
-def test_the_embedding_of_a_bigram_is_added_to_that_of_its_token(random_model):
-    """Where nothing stands before a token, none is; by a hash that is written out here."""
-    config = dataclasses.replace(CONFIG, bigrams=53)
+def test_the_embeddings_of_a_bigram_and_a_trigram_are_added_to_that_of_their_last_token(random_model):
+    """Where they would begin before the text, none is; by a hash that is written out here."""
+    config = dataclasses.replace(CONFIG, ngrams=53)
     model = random_model(config)
     for block in model.blocks:
         torch.nn.init.zeros_(block.attention.out.weight)
@@ -232,17 +232,21 @@ def test_the_embedding_of_a_bigram_is_added_to_that_of_its_token(random_model):
     ids = random_ids(2, 9)
     expected = model.embedding.weight[ids].detach().clone()
     for row, t in torch.cartesian_prod(torch.arange(2), torch.arange(9)).tolist():
-        if POSITIONS[row, t]:
+        if POSITIONS[row, t] >= 1:
             before, token = ids[row, t - 1 : t + 1].tolist()
-            expected[row, t] += model.bigram.weight[(before * 1_000_003 + token * 7_919) % 53].detach()
+            pair = token * 7_919 + (before + 1) * 1_000_003
+            expected[row, t] += model.ngram.weight[pair % 53].detach()
+        if POSITIONS[row, t] >= 2:
+            triple = pair + (int(ids[row, t - 2]) + 1) * 15_485_863
+            expected[row, t] += model.ngram.weight[triple % 53].detach()
     with torch.no_grad():
         assert_close(model(ids, POSITIONS), norm(norm(expected, config.norm_eps), config.norm_eps))
 
 
-def test_a_new_model_knows_no_bigrams():
-    new = GPT.build(dataclasses.replace(CONFIG, bigrams=53), seed=3)
-    assert new.bigram.weight.shape == (53, CONFIG.width)
-    assert not new.bigram.weight.any()
+def test_a_new_model_knows_no_ngrams():
+    new = GPT.build(dataclasses.replace(CONFIG, ngrams=53), seed=3)
+    assert new.ngram.weight.shape == (53, CONFIG.width)
+    assert not new.ngram.weight.any()
 
 
 # Segments
@@ -332,9 +336,9 @@ def test_rows_of_padding_add_nothing(random_model, dtype):
     group=st.integers(1, 3),
     half=st.integers(1, 4),
     conv=st.booleans(),
-    bigrams=st.integers(0, 9),
+    ngrams=st.integers(0, 9),
 )
-def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, conv, bigrams):
+def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, conv, ngrams):
     heads = kv_heads * group
     config = ModelConfig(
         depth=depth,
@@ -344,7 +348,7 @@ def test_num_parameters_is_the_real_count(depth, vocab, kv_heads, group, half, c
         heads=heads,
         kv_heads=kv_heads,
         short_conv=conv,
-        bigrams=bigrams,
+        ngrams=ngrams,
     )
     with torch.device("meta"):
         model = GPT(config)

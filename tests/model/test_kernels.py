@@ -13,6 +13,7 @@ from parrotlet.cpp import build
 from parrotlet.data import PADDING
 from parrotlet.model import GPT, ModelConfig, kernels
 from parrotlet.model.attention import TRUNK, Spans, attend, attention_mask
+from parrotlet.model.gpt import CONV_REACH, ShortConv
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compiler")
 
@@ -85,6 +86,37 @@ def test_attention_and_its_gradients_are_torchs(lengths, length, padding, rows, 
     assert_near(found, result_and_gradients(plain(segments), *(x.double() for x in heads)), BOUNDS[dtype])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    starts=st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=3),
+    length=st.integers(1, 9),
+    width=st.integers(1, 70),
+    dtype=st.sampled_from(list(BOUNDS)),
+    of_weight=st.sampled_from(list(BOUNDS)),
+    seed=st.integers(0, 99),
+)
+def test_a_short_convolution_and_its_gradients_are_torchs(starts, length, width, dtype, of_weight, seed):
+    """Texts begin anywhere in a row, and a row anywhere in a text."""
+    positions = torch.tensor(starts)[:, :1].repeat(1, length)
+    for t in range(1, length):
+        begins = torch.tensor(starts)[:, t] == 0
+        positions[:, t] = torch.where(begins, 0, positions[:, t - 1] + 1)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (*positions.shape, width)
+    x, dy = (torch.randn(shape, generator=generator).to(dtype) for _ in range(2))
+    weight = torch.randn(CONV_REACH, width, generator=generator).to(of_weight)
+
+    def computed(x, weight, dy):
+        conv, x = ShortConv(width), x.clone().requires_grad_()
+        conv.weight = torch.nn.Parameter(weight)
+        y = conv(x, positions)
+        return y.detach(), *torch.autograd.grad(y, [x, conv.weight], dy)
+
+    found = computed(x, weight, dy)
+    assert [y.dtype for y in found] == [dtype, dtype, of_weight]
+    assert_near(found, computed(x.double(), weight.double(), dy.double()), max(BOUNDS[dtype], BOUNDS[of_weight]))
+
+
 def test_scores_of_any_size_have_finite_gradients():
     q, k, v, dy = random_heads(1, 70, 1, 1, 8, torch.float32)
     found = result_and_gradients(causal, 1e4 * q, 1e4 * k, v, dy)
@@ -102,13 +134,16 @@ def test_what_is_no_number_stays_none(which):
 def test_the_number_of_threads_changes_nothing(dtype):
     heads, before = random_heads(3, 130, 4, 2, 16, dtype), torch.get_num_threads()
     scores, targets = torch.randn(50, 70).to(dtype), torch.randint(70, (50,))
+    x, shares, positions = torch.randn(3, 40, 24).to(dtype), torch.randn(3, 24), torch.arange(40)[None]
     found = []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             own = scores.clone()
             losses = kernels.cross_entropy(own, targets, 15.0, gradients=True)
-            found.append([*result_and_gradients(causal, *heads), losses, own])
+            given = [tensor.clone().requires_grad_() for tensor in (x, shares)]
+            kernels.convolve(*given, positions).float().square().sum().backward()
+            found.append([*result_and_gradients(causal, *heads), losses, own, *(tensor.grad for tensor in given)])
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:

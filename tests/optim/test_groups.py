@@ -42,7 +42,7 @@ def train(model, optimizers, steps, lr_mult=1.0):
 
 
 def test_every_parameter_is_in_exactly_one_optimiser():
-    model, optimizers = build(short_conv=True, bigrams=9)
+    model, optimizers = build(short_conv=True, ngrams=9)
     held = Counter(id(p) for o in optimizers._all for group in o.param_groups for p in group["params"])
     assert held == Counter(id(p) for p in model.parameters())
     assert set(held.values()) == {1}

@@ -12,7 +12,7 @@ from parrotlet.optim.row_adam import RowAdam
 from parrotlet.train.parallel import parallelize
 
 RULE = {"lr": 0.1, "eps": 1e-10}
-CONFIG = ModelConfig(depth=1, vocab_size=31, sequence_len=16, width=24, heads=2, kv_heads=1, bigrams=40)
+CONFIG = ModelConfig(depth=1, vocab_size=31, sequence_len=16, width=24, heads=2, kv_heads=1, ngrams=40)
 IDS = [[0, 3, 3, 7], [7, 1, 3, 0], [5, 5, 5, 5]]
 
 
@@ -67,7 +67,7 @@ def test_a_looked_up_row_whose_gradient_is_zero_counts_as_not_touched():
         assert torch.equal(a, b)
 
 
-def test_gradients_of_bigrams_are_clipped_alike_sparse_or_dense_and_however_they_are_added_up():
+def test_gradients_of_ngrams_are_clipped_alike_sparse_or_dense_and_however_they_are_added_up():
     ids = torch.randint(31, (4, 17), generator=torch.Generator().manual_seed(0))
     found = []
     for sparse, micro in ((False, 4), (True, 4), (True, 1)):
@@ -76,11 +76,11 @@ def test_gradients_of_bigrams_are_clipped_alike_sparse_or_dense_and_however_they
             parallelize(model, torch.device("cpu"))
         for rows in ids.split(micro):
             (model.loss_sum(rows[:, :-1], rows[:, 1:]) / 64).backward()
-        assert model.bigram.weight.grad.is_sparse == sparse
+        assert model.ngram.weight.grad.is_sparse == sparse
         norm = clip_gradients(model, 0.05)
         assert norm > 0.05, "nothing was clipped"
         assert clip_gradients(model, 0) == pytest.approx(0.05, rel=1e-4)
-        found.append([norm, *(p.grad.to_dense() for p in (model.bigram.weight, model.head.weight))])
+        found.append([norm, *(p.grad.to_dense() for p in (model.ngram.weight, model.head.weight))])
     for other in found[1:]:
         assert_close(other, found[0])
 
@@ -91,9 +91,9 @@ def test_its_state_is_loaded_and_one_of_another_shape_is_refused():
     model.loss_sum(ids[:, :-1], ids[:, 1:]).backward()
     optimizers.step(0, 1.0)
     state = optimizers.state_dict()
-    assert state["bigram.weight.exp_avg_sq"].shape == (40, 1)
+    assert state["ngram.weight.exp_avg_sq"].shape == (40, 1)
     again = Optimizers(model, OptimSettings())
     again.load_state_dict(state)
     assert_close(again.state_dict(), state)
     with pytest.raises(UserError, match="does not fit"):
-        again.load_state_dict(state | {"bigram.weight.exp_avg_sq": torch.zeros(40, 24)})
+        again.load_state_dict(state | {"ngram.weight.exp_avg_sq": torch.zeros(40, 24)})

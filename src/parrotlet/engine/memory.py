@@ -27,7 +27,7 @@ class Memory:
         self.slots = -(-config.sequence_len // BLOCK) * BLOCK + APART
         shape = (config.depth, rows, config.kv_heads, self.slots, config.head_dim)
         self.keys, self.values = (zeros_in_large_pages(math.prod(shape), device, dtype).view(shape) for _ in range(2))
-        shape = (1 if config.bigrams else 0, rows, self.slots)
+        shape = (1 if config.ngrams else 0, rows, self.slots)
         self.tokens = torch.zeros(shape, dtype=torch.long, device=device)
         shape = (1 + config.depth if config.short_conv else 0, rows, self.slots, config.width)
         self.convolved = zeros_in_large_pages(math.prod(shape), device).view(shape)

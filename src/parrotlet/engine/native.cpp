@@ -12,6 +12,7 @@
 #include <memory>
 
 constexpr int64_t REACH = 3;  // of a short convolution
+constexpr int64_t NGRAM = 3;  // tokens of the longest n-gram
 
 struct Layer {
     const void *qkv, *out, *up, *down;
@@ -19,12 +20,12 @@ struct Layer {
 
 struct Pass {
     int64_t depth, width, heads, kv_heads, head_dim, hidden, vocab;
-    int64_t bigrams, bigram_factors[2];  // rows of the embedding of bigrams, 0: none; the factors of their hash
+    int64_t ngrams, ngram_factors[NGRAM];  // rows of the embedding of n-grams, 0: none; the factors of their hash
     int64_t rows, slots, threads;
     float eps;
     const Layer* layers;
     const void* head;
-    const float *embedding, *bigram;
+    const float *embedding, *ngram;
     const float *shares, *cos, *sin;  // shares: (1 + depth, REACH, C), null without; cos, sin: (slots, D / 2)
     void *keys, *values;                          // (depth, rows, K, slots, D), in the dtype of the weights
     float* convolved;                             // (1 + depth, rows, slots, C): what short convolutions were given
@@ -61,7 +62,7 @@ template <class Type> class Forward {
     void work(int64_t me) {
         int phase = 0;
         std::vector<float> weights(p.slots + LANES);
-        if (p.bigrams) {
+        if (p.ngrams) {
             each(me, N, [&](int64_t n) { fed(n) = p.tokens[n]; });
             wait(++phase);
         }
@@ -152,11 +153,13 @@ template <class Type> class Forward {
 
     void embedding(int64_t n, float* to) const {
         memcpy(to, p.embedding + p.tokens[n] * C, C * sizeof(float));
-        if (!p.bigrams || !p.positions[n]) return;
-        int64_t before = (&fed(n))[-1];
-        const float* bigram =
-            p.bigram + (before * p.bigram_factors[0] + p.tokens[n] * p.bigram_factors[1]) % p.bigrams * C;
-        for (int64_t c = 0; c < C; ++c) to[c] += bigram[c];
+        if (!p.ngrams) return;
+        int64_t hash = p.tokens[n] * p.ngram_factors[0];
+        for (int64_t back = 1; back <= std::min(NGRAM - 1, p.positions[n]); ++back) {
+            hash += ((&fed(n))[-back] + 1) * p.ngram_factors[back];
+            const float* row = p.ngram + hash % p.ngrams * C;
+            for (int64_t c = 0; c < C; ++c) to[c] += row[c];
+        }
     }
 
     void embed(int64_t n) {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..cpp import GENERATION, library
 from ..model import GPT
-from ..model.gpt import BIGRAM_FACTORS, Block
+from ..model.gpt import NGRAM_FACTORS, Block
 from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
 
 THREAD_PAYS = 16_000_000
@@ -19,7 +19,7 @@ THREAD_PAYS = 16_000_000
 
 
 class NativeForward:
-    """A copy of a model's weights, laid out for `native.cpp`."""
+    """A copy of a model's weights, laid out for `native.cpp`; of n-grams, which may be many, the model's own."""
 
     GRAIN = 1
     """Of a prompt so many tokens, at least, have to be fed at once for its keys to be the same to the bit."""
@@ -30,8 +30,8 @@ class NativeForward:
         self._run = library.forward_bfloat16 if model.dtype == torch.bfloat16 else library.forward_float32
         cos, sin = rotations(c, memory.slots, memory.keys.device)
         kept: dict[str, Tensor] = {"cos": cos, "sin": sin, "embedding": model.embedding.weight.detach().clone()}
-        if model.bigram is not None:
-            kept["bigram"] = model.bigram.weight.detach().clone()
+        if model.ngram is not None:
+            kept["ngram"] = model.ngram.weight.detach()
         if c.short_conv:
             kept["shares"] = conv_shares(model)
         *layers, kept["head"] = packed([*_matrices(model), [model.head.weight]], model.dtype, self._group)
@@ -46,8 +46,8 @@ class NativeForward:
             head_dim=c.head_dim,
             hidden=c.mlp_width,
             vocab=c.vocab_size,
-            bigrams=c.bigrams,
-            bigram_factors=BIGRAM_FACTORS,
+            ngrams=c.ngrams,
+            ngram_factors=NGRAM_FACTORS,
             rows=memory.rows,
             slots=memory.slots,
             eps=c.norm_eps,
@@ -76,12 +76,12 @@ class _Pass(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("depth", "width", "heads", "kv_heads", "head_dim", "hidden", "vocab")),
-        ("bigrams", ctypes.c_int64),
-        ("bigram_factors", ctypes.c_int64 * 2),
+        ("ngrams", ctypes.c_int64),
+        ("ngram_factors", ctypes.c_int64 * len(NGRAM_FACTORS)),
         *((name, ctypes.c_int64) for name in ("rows", "slots", "threads")),
         ("eps", ctypes.c_float),
         ("layers", ctypes.POINTER(ctypes.c_void_p)),
-        *((name, ctypes.c_void_p) for name in ("head", "embedding", "bigram", "shares", "cos", "sin")),
+        *((name, ctypes.c_void_p) for name in ("head", "embedding", "ngram", "shares", "cos", "sin")),
         *((name, ctypes.c_void_p) for name in ("keys", "values", "convolved", "fed")),
         *((name, ctypes.c_int64) for name in ("first_row", "B", "T")),
         *((name, ctypes.c_void_p) for name in ("tokens", "positions", "scores")),

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model import GPT
-from ..model.gpt import CONV_REACH, Block, bigram_rows, norm
+from ..model.gpt import CONV_REACH, Block, ngram_rows, norm
 from .memory import BLOCK, Memory, conv_shares, rotations
 
 Linear = Callable[[Tensor], Tensor]
 
 
 class TorchForward:
-    """A copy of a model's weights, laid out for torch."""
+    """A copy of a model's weights, laid out for torch; of n-grams, which may be many, the model's own."""
 
     GRAIN = 16
     """Of a prompt so many tokens, at least, have to be fed at once for its keys to be the same to the bit: kernels
@@ -33,7 +33,7 @@ class TorchForward:
     def __init__(self, model: GPT, memory: Memory) -> None:
         self._config, self._memory, self._dtype = model.config, memory, model.dtype
         self._embedding = model.embedding.weight.detach().clone()
-        self._bigram = None if model.bigram is None else model.bigram.weight.detach().clone()
+        self._ngram = None if model.ngram is None else model.ngram.weight.detach()
         self._shares = conv_shares(model) if model.config.short_conv else None
         self._layers = [_Layer(block, model.dtype) for block in model.blocks if isinstance(block, Block)]
         self._head = packed([model.head.weight], model.dtype)
@@ -55,11 +55,12 @@ class TorchForward:
         return self._head(norm(last_BC, step.eps)).float()
 
     def _embed(self, tokens_N: Tensor, step: _Pass) -> Tensor:
-        if self._bigram is None:
+        if self._ngram is None:
             return self._embedding[tokens_N]
         fed = self._memory.tokens.view(-1).index_copy_(0, step.place, tokens_N)
-        rows_N = bigram_rows(fed[step.places_before[:, 0]], tokens_N, len(self._bigram))
-        return self._embedding[tokens_N] + self._bigram[rows_N].masked_fill(~step.there_before[:, :1], 0)
+        rows = ngram_rows(tokens_N, fed[step.places_before].unbind(1), len(self._ngram))
+        there = step.there_before[:, : rows.shape[1]].to(self._ngram.dtype)
+        return self._embedding[tokens_N] + F.embedding_bag(rows, self._ngram, mode="sum", per_sample_weights=there)
 
     def _convolve(self, number: int, x_NC: Tensor, step: _Pass) -> Tensor:
         """The short convolution of the embedding (number 0) or of a layer, if there are any."""

@@ -25,9 +25,9 @@ tags:
 A language model of {parameters:,} parameters, trained with Parrotlet {version} (recipe `{recipe}`, stage {stage},
 step {step:,} of {steps:,}): {phrase}.
 
-| depth | width | heads | key/value heads | positions | vocabulary | short conv | bigrams |
+| depth | width | heads | key/value heads | positions | vocabulary | short conv | ngrams |
 |---|---|---|---|---|---|---|---|
-| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} | {bigrams:,} |
+| {depth} | {width} | {heads} | {kv_heads} | {sequence_len} | {vocab_size:,} | {conv} | {ngrams:,} |
 """
 
 _USE = """
@@ -70,7 +70,7 @@ def model_card(run: Run, stage: StageName, state: dict[str, Any], config: ModelC
         conv="yes" if config.short_conv else "no",
         **{
             name: getattr(config, name)
-            for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size", "bigrams")
+            for name in ("depth", "width", "heads", "kv_heads", "sequence_len", "vocab_size", "ngrams")
         },
     )
     use = _USE.format(trust="" if config.is_plain else ", trust_remote_code=True")

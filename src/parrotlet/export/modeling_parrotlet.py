@@ -1,5 +1,6 @@
 """NanoChat with short convolutions (each token gets learned shares of the three before it, after the embedding and
-before every MLP) and a second embedding, of a token together with the one before it; either can be left out.
+before every MLP) and a second embedding, of a token together with the one and with the two before it; either can be
+left out.
 
 This file travels with exported models; `transformers` loads it with `trust_remote_code=True`. It is Parrotlet's
 only custom code there: everything else is `transformers`' own NanoChat.
@@ -25,8 +26,8 @@ from transformers.models.nanochat.modeling_nanochat import (
 
 REACH = 3
 """How many tokens back a short convolution looks."""
-BIGRAM_FACTORS = (1_000_003, 7_919)
-"""Of the token before and of the token, in the hash of a bigram."""
+NGRAM_FACTORS = (7_919, 1_000_003, 15_485_863)
+"""Of a token, the one before it and the one before that, in the hash of an n-gram."""
 
 
 class ParrotletConfig(NanoChatConfig):
@@ -35,7 +36,7 @@ class ParrotletConfig(NanoChatConfig):
     model_type = "parrotlet"
 
     short_conv: bool = True
-    bigrams: int = 0
+    ngrams: int = 0
     """Rows of the second embedding; 0: none."""
 
 
@@ -50,19 +51,23 @@ def _remember(x: Tensor, cache: Any, place: int) -> Tensor:
     return seen[:, 0]
 
 
-class BigramEmbedding(nn.Embedding):
-    """A vector for each token together with the one before it. The tokens so far lie in layer `place` of a cache."""
+class NgramEmbedding(nn.Embedding):
+    """A vector for each token together with the one before it, and one for it together with the two before it. The
+    tokens so far lie in layer `place` of a cache."""
 
     def __init__(self, rows: int, width: int, place: int) -> None:
         super().__init__(rows, width)
         self.place = place
 
     def forward(self, ids: Tensor, there: Tensor, cache: Any = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(B, T, C); 0 where `there` (B or 1, T, REACH) says that no token stands before."""
+        """(B, T, C), the sum of both; one is left out where `there` (B or 1, T, REACH) says that a token is missing."""
         seen = _remember(ids[:, :, None].float(), cache, self.place)[:, :, 0].long()
-        before = nn.functional.pad(seen, (1, -1))[:, seen.shape[1] - ids.shape[1] :]
-        rows = (before * BIGRAM_FACTORS[0] + ids * BIGRAM_FACTORS[1]) % self.num_embeddings
-        return super().forward(rows).where(there[:, :, :1], 0)
+        hashes, found = ids * NGRAM_FACTORS[0], list[Tensor]()
+        for back, factor in enumerate(NGRAM_FACTORS[1:], start=1):
+            before = nn.functional.pad(seen, (back, -back))[:, seen.shape[1] - ids.shape[1] :]
+            hashes = hashes + (before + 1) * factor
+            found.append(super().forward(hashes % self.num_embeddings).where(there[:, :, back - 1, None], 0))
+        return torch.stack(found).sum(0)
 
 
 class ShortConv(nn.Module):
@@ -115,14 +120,14 @@ class ParrotletLayer(NanoChatDecoderLayer):
 
 
 class ParrotletModel(NanoChatModel):
-    """Embeds, adds what is learned of bigrams, convolves, and goes through its layers as NanoChat does."""
+    """Embeds, adds what is learned of n-grams, convolves, and goes through its layers as NanoChat does."""
 
     config_class = ParrotletConfig
 
     def __init__(self, config: ParrotletConfig) -> None:
         super().__init__(config)
         width, before = config.hidden_size, config.num_hidden_layers
-        self.bigram = BigramEmbedding(config.bigrams, width, place=before) if config.bigrams else None
+        self.ngram = NgramEmbedding(config.ngrams, width, place=before) if config.ngrams else None
         self.embedding_conv = ShortConv(width, place=_first_place(config)) if config.short_conv else None
         self.layers = nn.ModuleList(ParrotletLayer(config, i) for i in range(config.num_hidden_layers))
         self.post_init()
@@ -142,10 +147,10 @@ class ParrotletModel(NanoChatModel):
         if past_key_values is None and (self.config.use_cache if use_cache is None else use_cache):
             past_key_values = DynamicCache(config=self.config)
         there = _there_before(x, attention_mask, position_ids, past_key_values)
-        if self.bigram is not None:
+        if self.ngram is not None:
             if input_ids is None:
-                raise ValueError("this model needs input_ids: its embedding of bigrams follows from them")
-            x = x + self.bigram(input_ids, there, past_key_values)
+                raise ValueError("this model needs input_ids: its embedding of n-grams follows from them")
+            x = x + self.ngram(input_ids, there, past_key_values)
         if self.embedding_conv is not None:
             x = self.embedding_conv(x, there, past_key_values)
         return super().forward(
@@ -172,7 +177,7 @@ class ParrotletForCausalLM(NanoChatForCausalLM):
 
 def _first_place(config: ParrotletConfig) -> int:
     """The layer of a cache that the first short convolution keeps."""
-    return config.num_hidden_layers + bool(config.bigrams)
+    return config.num_hidden_layers + bool(config.ngrams)
 
 
 def _there_before(x: Tensor, attention_mask: Any, position_ids: Tensor | None, cache: Any) -> Tensor:

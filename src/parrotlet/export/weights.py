@@ -1,7 +1,7 @@
 """Weights and configuration, in the names of `transformers`.
 
 A plain model is what `transformers` calls NanoChat and loads without custom code. One with short convolutions or an
-embedding of bigrams takes `modeling_parrotlet.py` along, which adds just that.
+embedding of n-grams takes `modeling_parrotlet.py` along, which adds just that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES = {
     "mlp.down": "mlp.fc2",
     "mlp.conv": "mlp.conv",
     "embedding_conv": "model.embedding_conv",
-    "bigram": "model.bigram",
+    "ngram": "model.ngram",
 }
 MODELING_FILE = "modeling_parrotlet.py"
 
@@ -72,7 +72,7 @@ def their_config(config: ModelConfig, *, bos: int, eos: int) -> dict[str, Any]:
     }
     if config.is_plain:
         return values
-    return values | _CUSTOM | {"short_conv": config.short_conv, "bigrams": config.bigrams}
+    return values | _CUSTOM | {"short_conv": config.short_conv, "ngrams": config.ngrams}
 
 
 SHAPE = {
@@ -110,7 +110,7 @@ def our_config(theirs: Mapping[str, Any], where: str) -> ModelConfig:
         values = {ours: given[name] for ours, name in SHAPE.items()}
         values["rope_theta"] = float(given["rope_parameters"]["rope_theta"])
         if kind == "parrotlet":
-            values |= {"short_conv": given.get("short_conv", True), "bigrams": given.get("bigrams", 0)}
+            values |= {"short_conv": given.get("short_conv", True), "ngrams": given.get("ngrams", 0)}
         config = ModelConfig.from_dict(values)
     except (TypeError, ValueError) as error:
         said = re.sub(r"model\.(\w+)", lambda match: SHAPE.get(match[1], match[1]), str(error))

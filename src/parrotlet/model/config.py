@@ -42,13 +42,13 @@ class ModelConfig:
     short_conv: bool = False
     """Add to each token learned shares, one a channel, of the three before it: after the embedding and before every
     MLP."""
-    bigrams: int = 0
-    """Rows of a second embedding, looked up by a hash of a token and the one before it. 0: none."""
+    ngrams: int = 0
+    """Rows of a second embedding, looked up by hashes of a token with the one and with the two before it. 0: none."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "bigrams" and value == 0:
+            if field.name == "ngrams" and value == 0:
                 continue
             if not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UserError(f"model.{field.name} is {value}; it must be a number above 0")
@@ -65,7 +65,7 @@ class ModelConfig:
     @property
     def is_plain(self) -> bool:
         """Whether it is what `transformers` calls NanoChat, with nothing added."""
-        return not (self.short_conv or self.bigrams)
+        return not (self.short_conv or self.ngrams)
 
     @property
     def head_dim(self) -> int:
@@ -109,7 +109,7 @@ class ModelConfig:
     def num_parameters(self) -> int:
         """Parameters, embedding and head included."""
         convolutions = 3 * self.width * (1 + self.depth) if self.short_conv else 0
-        return (self.vocab_size + self.bigrams) * self.width + convolutions + self._multiplying_parameters
+        return (self.vocab_size + self.ngrams) * self.width + convolutions + self._multiplying_parameters
 
     @property
     def flops_per_token(self) -> int:

@@ -4,13 +4,13 @@
 
 token embedding → norm → depth × [norm → attention → add; norm → ReLU² MLP → add] → norm → head → soft cap.
 Rotary positions, then normed queries and keys; no biases; norms without parameters; untied embedding and head.
-With `bigrams`, a second embedding, of a token together with the one before it, is added to the first.
+With `ngrams`, a second embedding, of a token together with the one and with the two before it, is added to the first.
 With `short_conv`, a short convolution follows the embedding, and the norm before every MLP.
 
 Parameters, all float32, used in the compute dtype:
 
     embedding.weight                                       (V, C)
-    bigram.weight                                          (configuration's bigrams, C), if it asks for them
+    ngram.weight                                           (configuration's ngrams, C), if it asks for them
     embedding_conv.weight, blocks.I.mlp.conv.weight        (3, C) each, if the configuration asks for them
     blocks.I.attention.q.weight, .out.weight               (C, C)
     blocks.I.attention.k.weight, .v.weight                 (K·D, C)
@@ -20,10 +20,13 @@ Parameters, all float32, used in the compute dtype:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import kernels
 from .attention import Mask, attend, attention_mask
 from .config import ModelConfig
 from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
@@ -31,8 +34,8 @@ from .loss import linear_cross_entropy, softcapped_logits, token_cross_entropy
 HEAD_STD = 0.001
 """Small, so that a new model is unsure of every token; not zero, so that its guesses differ."""
 
-BIGRAM_FACTORS = (1_000_003, 7_919)
-"""Primes: of the token before and of the token, in the hash of a bigram."""
+NGRAM_FACTORS = (7_919, 1_000_003, 15_485_863)
+"""Primes: of a token, the one before it and the one before that, in the hash of an n-gram."""
 CONV_REACH = 3
 """How many tokens back a short convolution looks."""
 CONV_SHARES = {"embedding_conv.weight": (0.5, 0.0, 0.0), "mlp.conv.weight": (0.1, 0.1, 0.1)}
@@ -52,7 +55,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.bigram = BigramEmbedding(config.bigrams, config.width) if config.bigrams else None
+        self.ngram = NgramEmbedding(config.ngrams, config.width) if config.ngrams else None
         self.embedding_conv = ShortConv(config.width) if config.short_conv else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
@@ -79,13 +82,16 @@ class GPT(nn.Module):
 
         Embedding: N(0, 1). Matrices: normal, std = min(1, √(fan_out / fan_in)) / √fan_in (Yang et al. 2023,
         "A spectral condition for feature learning"). What writes to the residual stream: 0, so that every
-        block begins as the identity; bigrams: 0. Head: see `HEAD_STD`. Short convolutions: `CONV_SHARES`.
+        block begins as the identity; n-grams: 0. Head: see `HEAD_STD`. Short convolutions: `CONV_SHARES`.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             shares = next((shares for end, shares in CONV_SHARES.items() if name.endswith(end)), None)
             if shares:
                 parameter.copy_(torch.tensor(shares)[:, None])
+                continue
+            if name == "ngram.weight":  # large
+                parameter.zero_()
                 continue
             std = _initial_std(name, parameter.shape)
             parameter.copy_(torch.randn(parameter.shape, generator=generator).mul_(std))
@@ -109,8 +115,8 @@ class GPT(nn.Module):
         rope = self._rope(positions_BT)
         mask = attention_mask(inputs_BT, segments_BT, self.dtype)
         x_BTC = self.embedding(inputs_BT)
-        if self.bigram is not None:
-            x_BTC = x_BTC + self.bigram(inputs_BT, positions_BT, before_BTR)
+        if self.ngram is not None:
+            x_BTC = x_BTC + self.ngram(inputs_BT, positions_BT, before_BTR)
         if self.embedding_conv is not None:
             x_BTC = self.embedding_conv(x_BTC, positions_BT, before_BTR)
         x_BTC = norm(x_BTC.to(self.dtype), self.config.norm_eps)
@@ -160,26 +166,37 @@ class GPT(nn.Module):
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
 
-class BigramEmbedding(nn.Embedding):
-    """A learned vector for each token together with the one before it; pairs whose hash is the same share one.
+class NgramEmbedding(nn.EmbeddingBag):
+    """A learned vector for each token together with the one before it, and one for it together with the two before it;
+    n-grams whose hash is the same share one.
 
-    What follows two tokens is most of what a model learns at first; here it need not be put together from two
-    embeddings. (Cf. Huang et al. 2025, "Over-Tokenized Transformer".)
+    What follows two or three tokens is most of what a model learns at first; here it need not be put together from
+    their embeddings. (Cf. Huang et al. 2025, "Over-Tokenized Transformer".)
     """
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__(rows, width, mode="sum")
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, inputs_BT: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None
     ) -> Tensor:
-        """(B, T, C); 0 for what has position 0, before which nothing stands. `before_BTR`: see `GPT.forward`."""
-        columns_BT = None if before_BTR is None else before_BTR[:, :, 0]
-        before_BT = F.pad(inputs_BT, (1, -1)) if columns_BT is None else inputs_BT.take_along_dim(columns_BT, 1)
-        rows_BT = bigram_rows(before_BT, inputs_BT, self.num_embeddings)
-        return super().forward(rows_BT).where((positions_BT >= 1)[:, :, None], 0)
+        """(B, T, C), the sum of both; without those that begin before position 0. `before_BTR`: see `GPT.forward`."""
+        before_BT1 = _tokens_before(inputs_BT[:, :, None], before_BTR)
+        rows_BTN = ngram_rows(inputs_BT, [ids_BT1[:, :, 0] for ids_BT1 in before_BT1], self.num_embeddings)
+        back_N = torch.arange(1, 1 + rows_BTN.shape[2], device=inputs_BT.device)
+        there_BTN = (positions_BT[:, :, None] >= back_N).expand_as(rows_BTN)
+        weights = there_BTN.flatten(0, 1).to(self.weight.dtype)
+        return super().forward(rows_BTN.flatten(0, 1), per_sample_weights=weights).view(*inputs_BT.shape, -1)
 
 
-def bigram_rows(before: Tensor, tokens: Tensor, rows: int) -> Tensor:
-    """The hash of each token and the one before it: a row of the embedding of bigrams. Ids as int64."""
-    return (before * BIGRAM_FACTORS[0] + tokens * BIGRAM_FACTORS[1]) % rows
+def ngram_rows(tokens: Tensor, before: Sequence[Tensor], rows: int) -> Tensor:
+    """Where the n-grams that end with each of the tokens stand in an embedding of so many rows: (…, N), the shortest
+    first. `before`: the ids of what stands one, two, … before each, int64.
+    """
+    hashes = [tokens * NGRAM_FACTORS[0]]
+    for factor, ids in zip(NGRAM_FACTORS[1:], before, strict=False):
+        hashes.append(hashes[-1] + (ids + 1) * factor)
+    return torch.stack(hashes[1:], -1) % rows
 
 
 class ShortConv(nn.Module):
@@ -200,6 +217,8 @@ class ShortConv(nn.Module):
         `before_BTR`: see `GPT.forward`.
         """
         weight = self.weight.to(x_BTC.dtype)
+        if before_BTR is None and not torch.compiler.is_compiling() and kernels.available(x_BTC.device, x_BTC.dtype):
+            return kernels.convolve(x_BTC, weight, positions_BT)
         for back, before_BTC in enumerate(_tokens_before(x_BTC, before_BTR), start=1):
             there_BT1 = (positions_BT >= back)[:, :, None]
             x_BTC = x_BTC + weight[back - 1] * before_BTC.where(there_BT1, 0)
@@ -295,6 +314,6 @@ def _initial_std(name: str, shape: torch.Size) -> float:
         return 1.0
     if name == "head.weight":
         return HEAD_STD
-    if name.endswith(("attention.out.weight", "mlp.down.weight", "bigram.weight")):
+    if name.endswith(("attention.out.weight", "mlp.down.weight")):
         return 0.0
     return min(1.0, (fan_out / fan_in) ** 0.5) / fan_in**0.5

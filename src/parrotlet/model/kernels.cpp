@@ -1,7 +1,7 @@
-// Attention and the cross-entropy's pointwise part, with their gradients, on a CPU: `kernels.py` compiles this for the
-// machine it runs on.
+// Attention, short convolutions and the cross-entropy's pointwise part, with their gradients, on a CPU: `kernels.py`
+// compiles this for the machine it runs on.
 //
-//     B rows, T positions, H heads, K key/value heads, D head width; N positions, V vocabulary
+//     B rows, T positions, H heads, K key/value heads, D head width, C width; N positions, V vocabulary
 //
 // What matrices multiply is float32 or bfloat16, as it comes; all the rest is float32. Every number is added up in an
 // order that does not depend on how many threads there are.
@@ -331,6 +331,85 @@ template <class Type> class CrossEntropy {
     }
 };
 
+constexpr int64_t REACH = 3;  // of a short convolution
+
+struct ConvolutionPass {
+    int64_t B, T, C, threads;
+    const int64_t* positions;  // (B, T): so many tokens of its text stand before each
+    const float* weight;       // (REACH, C)
+    const void* x;             // (B, T, C)
+    void* y;                   // the same
+    const void* dy;            // with gradients: that of y, and those wanted
+    void* dx;
+    float* dweight;            // (B, REACH, C): of each row
+};
+
+// y of a token = x + weight · what x is of the tokens before, the nearest first.
+template <class Type> class Convolution {
+    typedef typename Type::Stored Stored;
+
+    const ConvolutionPass& p;
+
+   public:
+    explicit Convolution(const ConvolutionPass& pass) : p(pass) {}
+
+    void run(bool gradients) {
+        int64_t threads = std::min(p.threads, p.B);
+        in_threads(threads, [&](int64_t me) {
+            for (int64_t b = me * p.B / threads; b < (me + 1) * p.B / threads; ++b) gradients ? backward(b) : forward(b);
+        });
+    }
+
+   private:
+    int64_t reach(int64_t b, int64_t t) const { return std::min({REACH, p.positions[b * p.T + t], t}); }
+    int64_t at(int64_t b, int64_t t) const { return (b * p.T + t) * p.C; }
+
+    // do(first channel, widen, store) for as many channels at once as there are lanes, then one by one.
+    template <class Do> void channels(Do work) const {
+        int64_t c = 0;
+        for (; c + LANES <= p.C; c += LANES)
+            work(c, [](const Stored* from) { return Type::widen(from); }, [](const float* from) { return load<Lanes>(from); },
+                 [](Stored* to, Lanes sum) { Type::store(to, sum); }, [](float* to, Lanes sum) { put(to, sum); });
+        for (; c < p.C; ++c)
+            work(c, [](const Stored* from) { return Type::widen(*from); }, [](const float* from) { return *from; },
+                 [](Stored* to, float sum) { *to = Type::store(sum); }, [](float* to, float sum) { *to = sum; });
+    }
+
+    void forward(int64_t b) const {
+        auto x = (const Stored*)p.x;
+        auto y = (Stored*)p.y;
+        for (int64_t t = 0; t < p.T; ++t)
+            channels([&, n = at(b, t), before = reach(b, t)](int64_t c, auto widen, auto weight, auto store, auto) {
+                auto sum = widen(x + n + c);
+                for (int64_t back = 1; back <= before; ++back)
+                    sum += weight(p.weight + (back - 1) * p.C + c) * widen(x + n - back * p.C + c);
+                store(y + n + c, sum);
+            });
+    }
+
+    void backward(int64_t b) const {
+        auto x = (const Stored*)p.x, dy = (const Stored*)p.dy;
+        auto dx = (Stored*)p.dx;
+        float* dweight = p.dweight + b * REACH * p.C;
+        std::fill(dweight, dweight + REACH * p.C, 0.0f);
+        for (int64_t t = 0; t < p.T; ++t) {
+            bool reached[REACH + 1] = {};  // by the token so many places on
+            for (int64_t on = 1; on <= REACH && t + on < p.T; ++on) reached[on] = reach(b, t + on) >= on;
+            channels([&, n = at(b, t)](int64_t c, auto widen, auto weight, auto store, auto put) {
+                auto given = widen(x + n + c), sum = widen(dy + n + c);
+                for (int64_t on = 1; on <= REACH; ++on)
+                    if (reached[on]) {
+                        float* of_weight = dweight + (on - 1) * p.C + c;
+                        auto later = widen(dy + n + on * p.C + c);
+                        sum += weight(p.weight + (on - 1) * p.C + c) * later;
+                        put(of_weight, weight(of_weight) + given * later);
+                    }
+                store(dx + n + c, sum);
+            });
+        }
+    }
+};
+
 extern "C" {
 bool has_tiles() {
 #ifdef TILES
@@ -341,6 +420,8 @@ bool has_tiles() {
 }
 void attention_float32(const AttentionPass* pass, bool gradients) { Attention<Float32>(*pass).run(gradients); }
 void attention_bfloat16(const AttentionPass* pass, bool gradients) { Attention<Bfloat16>(*pass).run(gradients); }
+void convolution_float32(const ConvolutionPass* pass, bool gradients) { Convolution<Float32>(*pass).run(gradients); }
+void convolution_bfloat16(const ConvolutionPass* pass, bool gradients) { Convolution<Bfloat16>(*pass).run(gradients); }
 void cross_entropy_float32(const CrossEntropyPass* pass) { CrossEntropy<Float32>(*pass).run(); }
 void cross_entropy_bfloat16(const CrossEntropyPass* pass) { CrossEntropy<Bfloat16>(*pass).run(); }
 }

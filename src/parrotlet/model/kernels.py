@@ -1,6 +1,7 @@
-"""Attention and cross-entropy on a CPU, in C++ (`kernels.cpp`): what torch's own kernels take longest for there.
+"""Attention, short convolutions and cross-entropy on a CPU, in C++ (`kernels.cpp`): what torch's own kernels take
+longest for there.
 
-B rows, T positions, H heads, K key/value heads, D head width; N positions, V vocabulary
+B rows, T positions, H heads, K key/value heads, D head width, C width; N positions, V vocabulary
 """
 
 from __future__ import annotations
@@ -76,6 +77,29 @@ def _backward(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
 attention.register_autograd(_backward, setup_context=_keep)
 
 
+def convolve(x_BTC: Tensor, weight_RC: Tensor, positions_BT: Tensor) -> Tensor:
+    """`x_BTC` with the shares `weight_RC` of what stands 1, 2, … R = 3 before each position; see `ShortConv`."""
+    positions_BT = positions_BT.expand(x_BTC.shape[:2])
+    return _Convolution.apply(x_BTC.contiguous(), weight_RC.float().contiguous(), positions_BT.contiguous())
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, positions: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight, positions)
+        y = torch.empty_like(x)
+        _convolve(False, positions, weight.detach(), x, y)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight, positions = ctx.saved_tensors
+        dx, dweight = torch.empty_like(x), weight.new_empty(len(x), *weight.shape)
+        _convolve(True, positions, weight, x, None, grad_outputs[0].contiguous(), dx, dweight)
+        return dx, dweight.sum(0), None
+
+
 def cross_entropy(scores_NV: Tensor, targets_N: Tensor, softcap: float, *, gradients: bool) -> Tensor:
     """The loss of every position, in nats, (N,) float32; `scores_NV`, before the soft cap, become their gradients."""
     assert scores_NV.is_contiguous()
@@ -103,6 +127,15 @@ class _AttentionPass(ctypes.Structure):
     ]
 
 
+class _ConvolutionPass(ctypes.Structure):
+    """As in kernels.cpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("B", "T", "C", "threads")),
+        *((name, ctypes.c_void_p) for name in ("positions", "weight", "x", "y", "dy", "dx", "dweight")),
+    ]
+
+
 class _CrossEntropyPass(ctypes.Structure):
     """As in kernels.cpp."""
 
@@ -117,6 +150,11 @@ def _attend(gradients: bool, starts: Tensor, q: Tensor, k: Tensor, *others: Tens
     B, T, H, D = q.shape
     pointers = (tensor.data_ptr() for tensor in (starts, q, k, *others))
     _run("attention", q.dtype, _AttentionPass(B, T, H, k.shape[2], D, torch.get_num_threads(), *pointers), gradients)
+
+
+def _convolve(gradients: bool, positions: Tensor, weight: Tensor, x: Tensor, *others: Tensor | None) -> None:
+    pointers = (None if tensor is None else tensor.data_ptr() for tensor in (positions, weight, x, *others))
+    _run("convolution", x.dtype, _ConvolutionPass(*x.shape, torch.get_num_threads(), *pointers), gradients)
 
 
 def _run(name: str, dtype: torch.dtype, described: ctypes.Structure, *flags: bool) -> None:

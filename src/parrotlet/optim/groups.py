@@ -34,8 +34,8 @@ class OptimSettings:
     which counts where a step has few tokens; a step then gains a little less (docs/performance.md)."""
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
-    bigram_lr: float = 0.2
-    """RowAdam: the embedding of bigrams, if the model has one; × (width / 768)^-½."""
+    ngram_lr: float = 0.2
+    """RowAdam: the embedding of n-grams, if the model has one; × (width / 768)^-½."""
     head_lr: float = 0.004
     """AdamW: the head; × (width / 768)^-½."""
     conv_lr: float = 0.01
@@ -65,7 +65,7 @@ class OptimSettings:
 
 
 class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, row by row for bigrams, as
+    """Muon for the matrices of the blocks, AdamW for embedding, head and short convolutions, row by row for n-grams, as
     one."""
 
     def __init__(self, model: GPT, settings: OptimSettings) -> None:
@@ -90,9 +90,9 @@ class Optimizers:
             fused=True,
         )
         self._all: list[torch.optim.Optimizer] = [self._muon, self._adamw]
-        if model.bigram is not None:
-            lr = settings.bigram_lr * adjusted
-            self._all.append(RowAdam(model.bigram.parameters(), lr=lr, beta=settings.betas[1], eps=settings.eps))
+        if model.ngram is not None:
+            lr = settings.ngram_lr * adjusted
+            self._all.append(RowAdam(model.ngram.parameters(), lr=lr, beta=settings.betas[1], eps=settings.eps))
         self._of: dict[Tensor, torch.optim.Optimizer] = {}
         for optimizer in self._all:
             for group in optimizer.param_groups:
@@ -167,6 +167,7 @@ def clip_gradients(model: nn.Module, max_norm: float) -> float:
         squared = norm.square()
         dist.all_reduce(squared, group=gradients[0].device_mesh.get_group())
         norm = squared.sqrt()
-    if max_norm:
-        torch._foreach_mul_(numbers, (max_norm / (norm + 1e-6)).clamp(max=1))
-    return float(norm)
+    norm = float(norm)
+    if max_norm and norm > max_norm:
+        torch._foreach_mul_(numbers, max_norm / norm)
+    return norm

@@ -38,17 +38,18 @@ class RowAdam(torch.optim.Optimizer):
             state["step"], state["exp_avg_sq"] = torch.tensor(0.0), torch.zeros_like(parameter[:, :1])
         state["step"] += 1
         squares = local(state["exp_avg_sq"])
-        square = squares[rows].lerp_(gradients.square().mean(1, keepdim=True), 1 - beta)
+        before = squares[rows]
+        new = torch.linalg.vector_norm(gradients, dim=1, keepdim=True).square_() / gradients.shape[1]
+        square = torch.where(new > 0, before.lerp(new, 1 - beta), before)
         squares[rows] = square
         size = (square / (1 - beta ** int(state["step"]))).sqrt_().add_(eps)
         local(parameter).index_add_(0, rows, gradients / size, alpha=-lr)
 
 
 def touched_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows, (n,), of a gradient (rows, C) that are not all 0, and what stands in them, (n, C)."""
+    """The rows, (n,), of a gradient (rows, C) that may not be all 0, and what stands in them, (n, C)."""
     if not gradient.is_sparse:
         rows = gradient.any(1).nonzero()[:, 0]
         return rows, gradient[rows]
     gradient = gradient.coalesce()
-    some = gradient.values().any(1)
-    return gradient.indices()[0][some], gradient.values()[some]
+    return gradient.indices()[0], gradient.values()

@@ -86,11 +86,11 @@ def memory(
     largest = max(matrices(config), key=lambda shape: math.prod(shape))
     same = sum(math.prod(shape) for shape in matrices(config) if shape == largest) / world
     chunk = min(tokens, LARGE_CHUNK)
-    bigrams = config.bigrams * config.width  # one rank has gradients of those that a step touches; a mean square a row
+    ngrams = config.ngrams * config.width  # one rank has gradients of those that a step touches; a mean square a row
     return Memory(
         parameters=4 * (blocks + rest) / world,
-        gradients=4 * (blocks + rest - (bigrams if world == 1 else 0)) / world,
-        optimizer=(4 * blocks + 8 * (rest - bigrams) + 4 * config.bigrams) / world,
+        gradients=4 * (blocks + rest - (ngrams if world == 1 else 0)) / world,
+        optimizer=(4 * blocks + 8 * (rest - ngrams) + 4 * config.ngrams) / world,
         gathered=gathered,
         activations=tokens * (layers + 4 * size * config.width),
         loss=4 * 3 * chunk * config.vocab_size + (4 + size) * config.vocab_size * config.width,

@@ -245,13 +245,13 @@ def save(t: Training) -> None:
 
 
 def _checkpoint(t: Training) -> Checkpoint:
-    """What has to be saved, copied, so that the training can go on."""
+    """What has to be saved; a copy, if the training goes on."""
     model, optimizer = dict(t.model.state_dict()), {**t.optimizers.state_dict(), RNG: torch.get_rng_state()}
-    first_rows = None
-    if ranks.world_size() > 1 and t.step >= t.total:
+    first_rows, goes_on = None, t.step < t.total
+    if ranks.world_size() > 1 and not goes_on:
         model, optimizer = whole_on_first(model), whole_on_first(optimizer)
     else:
-        (model, rows), (optimizer, more) = own_parts(model), own_parts(optimizer)
+        (model, rows), (optimizer, more) = own_parts(model, copy=goes_on), own_parts(optimizer, copy=goes_on)
         first_rows = rows | more if ranks.world_size() > 1 else None
     return Checkpoint(
         model=model,

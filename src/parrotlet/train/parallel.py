@@ -37,8 +37,8 @@ def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, co
     run_blocks(model, recompute=recompute, compile_rows=compile_rows)
     if ranks.world_size() > 1:
         return shard(model, device)
-    if model.bigram is not None:
-        model.bigram.sparse = True  # of its gradient, only the rows that a micro-batch touches
+    if model.ngram is not None:
+        model.ngram.sparse = True  # of its gradient, only the rows that a micro-batch touches
     return model.to(device)
 
 
@@ -132,8 +132,8 @@ def whole_on_first(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in gathered if ranks.is_first()}
 
 
-def own_parts(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Copies, on the CPU, of this rank's rows of the tensors, and the row that each begins at.
+def own_parts(tensors: Mapping[str, Tensor], *, copy: bool = True) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """This rank's rows of the tensors, on the CPU, and the row that each begins at. `copy`: even if they lie there.
 
     What is not sharded is rank 0's; of what has no row here there is nothing.
     """
@@ -146,7 +146,7 @@ def own_parts(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
         elif not ranks.is_first():
             continue
         if tensor.numel():
-            parts[name] = tensor.detach().to("cpu", copy=True)
+            parts[name] = tensor.detach().to("cpu", copy=copy)
     return parts, first_rows
 
 
