@@ -62,8 +62,8 @@ class ModelSettings:
     """Add to each token learned shares of the three before it, after the embedding and before every MLP: a small model
     then learns in far fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
     ngrams: int = 0
-    """Rows of a second embedding, which is looked up by a hash of a token and the one before it: memory, and hardly any
-    time, for fewer bits per byte (docs/performance.md). 0: none. Not transformers' NanoChat either."""
+    """Rows of a second embedding, looked up by hashes of a token with the one and with the two before it: memory, and
+    hardly any time, for fewer bits per byte (docs/performance.md). 0: none. Not transformers' NanoChat either."""
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The model that these few figures mean. Raises `UserError` where they don't fit together."""

@@ -16,7 +16,7 @@ from parrotlet.errors import UserError
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
-from parrotlet.train import Run, StoppedByUser, prepare, train, train_stage, train_tokenizer
+from parrotlet.train import Run, StoppedByUser, loop, prepare, train, train_stage, train_tokenizer
 from parrotlet.train.callbacks import SAMPLE_PROMPTS, Samples
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints
 from parrotlet.train.loop import Callback, accumulate_gradients
@@ -226,6 +226,25 @@ def test_samples_on_the_way(tmp_path, recipe):
     train(prepare(run, STAGES["base"], callbacks=[Listens(), Samples()]))
     written = [(step, text.partition("▸")[0]) for step, text in told if "writes" in text]
     assert written == [(s, f"step {s} writes: {p}") for s in (5, 10, 12) for p in SAMPLE_PROMPTS]
+
+
+def test_what_is_saved_while_the_training_goes_on_is_a_copy(tmp_path, recipe, monkeypatch):
+    """What is saved at the end need not be: a large model would lie in memory twice."""
+    saved, save = {}, loop.save_checkpoint
+
+    def keep(folder, step, checkpoint):
+        saved[step] = {**checkpoint.model, **checkpoint.optimizer}
+        save(folder, step, checkpoint)
+
+    monkeypatch.setattr(loop, "save_checkpoint", keep)
+    base = dataclasses.replace(recipe.base, save_every=1)
+    training = prepare(new_run(tmp_path / "run", dataclasses.replace(recipe, base=base)), STAGES["base"])
+    train(training)
+    alive = {**training.model.state_dict(), **training.optimizers.state_dict()}
+    for step, tensors in saved.items():
+        shared = {name for name, tensor in alive.items() if tensors[name].data_ptr() == tensor.data_ptr()}
+        assert shared == (set(alive) if step == training.total else set()), step
+    assert len(saved) == training.total > 1
 
 
 def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):

@@ -88,7 +88,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, positions: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight, positions)
         y = torch.empty_like(x)
-        _convolve(False, positions, weight.detach(), x, y)
+        _convolve(False, positions, weight, x, y)
         return y
 
     @staticmethod
