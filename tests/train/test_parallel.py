@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from parrotlet import ranks
 from parrotlet.data import Batch
 from parrotlet.model import GPT, ModelConfig, kernels
-from parrotlet.train.parallel import own_rows, run_blocks
+from parrotlet.train.parallel import own_rows, parallelize, run_blocks
 
 CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
 
@@ -34,6 +34,20 @@ def loss_and_gradients(model):
     return loss.detach(), {name: p.grad for name, p in model.named_parameters()}
 
 
+def loss_gradients_and_kept(model):
+    """And how many numbers are kept for the backward pass, weights apart."""
+    weights, kept = {p.data_ptr() for p in model.parameters()}, {}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = loss_and_gradients(model)
+    return found, sum(kept.values())
+
+
 def assert_same(found, expected):
     assert_close(found[0], expected[0], rtol=1e-5, atol=0)
     for name, gradient in expected[1].items():
@@ -49,9 +63,10 @@ def test_the_compiled_block_gives_the_same_loss_and_gradients():
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
-    model = random_model()
-    run_blocks(model, compile_rows=2)
-    assert_same(loss_and_gradients(model), loss_and_gradients(random_model()))
+    model = parallelize(random_model(), torch.device("cpu"), compile_rows=2)
+    (found, kept), (expected, kept_uncompiled) = map(loss_gradients_and_kept, (model, random_model()))
+    assert_same(found, expected)
+    assert kept < 0.75 * kept_uncompiled, "what is cheap to compute again is kept"
     assert graphs["unique_graphs"] - before == 1
     if kernels.available(torch.device("cpu"), torch.float32):
         of_another_stage = random_model()

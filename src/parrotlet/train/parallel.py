@@ -28,12 +28,23 @@ from ..optim.sharded_muon import rows_of
 
 Run = Callable[..., Tensor]
 
+COMPILER = {"cpp.vec_isa_ok": True}
+"""On a CPU, torch's compiler builds and loads a small library for every set of vector instructions that the processor has, in
+every process, 3 s each the first time, to see whether the C++ compiler knows them. It does: `parrotlet.cpp` builds for
+this machine, too."""
+KEPT = 0.8
+"""On a CPU, of what a compiled block would keep for its backward pass, this share at most. What is cheap, everything but
+products and attention, is computed again: 11 values a token and unit of width are kept instead of 19, in no more
+time."""
+
 
 def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, compile_rows: int | None = None) -> GPT:
     """Make `model` ready to train on `device`, together with the models of the other ranks; returns it.
 
     `recompute`: keep less for the backward pass. `compile_rows`: compile the blocks for micro-batches of so many rows.
     """
+    if device.type == "cpu":
+        torch._functorch.config.activation_memory_budget = KEPT
     run_blocks(model, recompute=recompute, compile_rows=compile_rows)
     if ranks.world_size() > 1:
         return shard(model, device)
@@ -53,7 +64,7 @@ def run_blocks(model: GPT, *, recompute: bool = False, compile_rows: int | None 
     if recompute:
         run = functools.partial(checkpoint, run, use_reentrant=False)
     if compile_rows is not None:
-        run = _compiled_for(compile_rows, torch.compile(run, dynamic=False), run)
+        run = _compiled_for(compile_rows, torch.compile(run, dynamic=False, options=COMPILER), run)
     for block in model.blocks:
         block.forward = functools.partial(run, block)
 
