@@ -29,12 +29,12 @@ from ..optim.sharded_muon import rows_of
 Run = Callable[..., Tensor]
 
 COMPILER = {"cpp.vec_isa_ok": True}
-"""On a CPU, torch's compiler builds and loads a small library for every set of vector instructions that the processor has, in
-every process, 3 s each the first time, to see whether the C++ compiler knows them. It does: `parrotlet.cpp` builds for
-this machine, too."""
+"""On a CPU, torch's compiler builds and loads a small library for every set of vector instructions that the processor
+has, in every process, 3 s each the first time, to see whether the C++ compiler knows them. It does: `parrotlet.cpp`
+builds for this machine, too."""
 KEPT = 0.8
-"""On a CPU, of what a compiled block would keep for its backward pass, this share at most. What is cheap, everything but
-products and attention, is computed again: 11 values a token and unit of width are kept instead of 19, in no more
+"""On a CPU, of what a compiled block would keep for its backward pass, this share at most. What is cheap, everything
+but products and attention, is computed again: 11 values a token and unit of width are kept instead of 19, in no more
 time."""
 
 
