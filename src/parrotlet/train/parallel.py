@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._functorch import config as functorch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
@@ -28,10 +29,6 @@ from ..optim.sharded_muon import rows_of
 
 Run = Callable[..., Tensor]
 
-COMPILER = {"cpp.vec_isa_ok": True}
-"""On a CPU, torch's compiler builds and loads a small library for every set of vector instructions that the processor
-has, in every process, 3 s each the first time, to see whether the C++ compiler knows them. It does: `parrotlet.cpp`
-builds for this machine, too."""
 KEPT = 0.8
 """On a CPU, of what a compiled block would keep for its backward pass, this share at most. What is cheap, everything
 but products and attention, is computed again: 11 values a token and unit of width are kept instead of 19, in no more
@@ -44,7 +41,7 @@ def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, co
     `recompute`: keep less for the backward pass. `compile_rows`: compile the blocks for micro-batches of so many rows.
     """
     if device.type == "cpu":
-        torch._functorch.config.activation_memory_budget = KEPT
+        functorch.activation_memory_budget = KEPT
     run_blocks(model, recompute=recompute, compile_rows=compile_rows)
     if ranks.world_size() > 1:
         return shard(model, device)
@@ -64,7 +61,11 @@ def run_blocks(model: GPT, *, recompute: bool = False, compile_rows: int | None 
     if recompute:
         run = functools.partial(checkpoint, run, use_reentrant=False)
     if compile_rows is not None:
-        run = _compiled_for(compile_rows, torch.compile(run, dynamic=False, options=COMPILER), run)
+        # On a CPU, torch's compiler would build and load a small library for every set of vector instructions, in
+        # every process, 3 s each the first time, to see whether the C++ compiler knows it; `parrotlet.cpp` needs
+        # them, too.
+        compiled = torch.compile(run, dynamic=False, options={"cpp.vec_isa_ok": True})
+        run = _compiled_for(compile_rows, compiled, run)
     for block in model.blocks:
         block.forward = functools.partial(run, block)
 
