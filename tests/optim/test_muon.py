@@ -1,5 +1,7 @@
 """Muon is torch's, several matrices at a time; what orthogonalising does to singular values."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -191,9 +193,15 @@ def test_a_zero_matrix_stays_zero_beside_others(shape):
     assert y[1:].abs().sum(dim=(1, 2)).gt(0.5).all()
 
 
-@pytest.mark.parametrize("shape", [(64, 32), (32, 64)])
-def test_where_bfloat16_is_slow_only_what_goes_in_and_out_is_rounded(iterates_in, shape):
-    matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+@pytest.mark.parametrize("smallest", [1.0, 1e-4])
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64), (32, 40), (16, 256)])
+def test_where_bfloat16_is_slow_only_what_goes_in_and_out_is_rounded(iterates_in, shape, smallest):
+    """Of random matrices, and of such that hardly move in some directions."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(3, *shape, generator=generator)
+    few = min(shape)
+    turned = random_orthogonal(3, few, few, generator) * torch.logspace(0, math.log10(smallest), few)
+    matrix = (turned @ matrix if few == shape[0] else matrix @ turned).bfloat16()
     exact = matrix.double()
     exact /= exact.norm(dim=(1, 2), keepdim=True)
     a, b, c = COEFFICIENTS

@@ -214,7 +214,7 @@ class PlanOrder:
     def planned(self, steps: int) -> list[Planned]:
         """What each task gives to the whole plan, counted."""
         pieces, epochs = self.pieces, len(self.plan.epoch_starts)
-        task = np.array([self.mixture.locate(i)[0] for i in range(len(self.mixture))])
+        task = self.mixture.of_task
         of_piece = task[pieces.item]
         targets = pieces.answered if self.supervision == "assistant" else pieces.length - 1
         sums = [

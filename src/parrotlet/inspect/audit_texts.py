@@ -78,9 +78,10 @@ class _ConversationAudit:
         if place in self.seen:  # repeated on purpose
             return
         self.seen.add(place)
-        where = self.mixture.where(item)
+        task, of_task = self.mixture.tasks[place[0]], place[1]
+        where = task.where(of_task)
         try:
-            conversation = self.mixture[item]
+            conversation = task[of_task]
         except UserError as error:
             self.first_error = self.first_error or str(error)
             self.malformed.add(where)

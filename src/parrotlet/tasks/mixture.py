@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -51,7 +53,7 @@ class TaskSequence(_Joined):
         return digest("sequence", *(task.fingerprint for task in self.tasks))
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def locate(self, index: int) -> tuple[int, int]:
         """Which task (its place in `tasks`) and which of its items number `index` is."""
@@ -68,7 +70,7 @@ class TaskMixture(_Joined):
         super().__init__(tasks)
         self.seed = seed
         self._starts = _starts([round(len(task) * task.repeat) for task in self.tasks])
-        self._order = np.random.Generator(np.random.PCG64(seed)).permutation(int(self._starts[-1]))
+        self._order = np.random.Generator(np.random.PCG64(seed)).permutation(self._starts[-1])
         self._drawn = functools.cache(self._draw)
 
     @property
@@ -77,10 +79,14 @@ class TaskMixture(_Joined):
         return digest("mixture", self.seed, *((task.fingerprint, task.repeat, task.phase) for task in self.tasks))
 
     @property
+    def of_task(self) -> np.ndarray:
+        """(N,) the task of every item, its place in `tasks`."""
+        return np.searchsorted(self._starts, self._order, side="right") - 1
+
+    @property
     def phases(self) -> np.ndarray:
         """(N,) the phase of every item."""
-        of_task = np.array([task.phase for task in self.tasks])
-        return of_task[np.searchsorted(self._starts, self._order, side="right") - 1]
+        return np.array([task.phase for task in self.tasks])[self.of_task]
 
     def __len__(self) -> int:
         return len(self._order)
@@ -96,11 +102,11 @@ class TaskMixture(_Joined):
         return np.random.Generator(np.random.PCG64([self.seed, task])).permutation(len(self.tasks[task]))
 
 
-def _starts(sizes: Sequence[int]) -> np.ndarray:
+def _starts(sizes: Sequence[int]) -> list[int]:
     """Where each task begins, and at the end the number of all items."""
-    return np.cumsum([0, *sizes], dtype=np.int64)
+    return [0, *itertools.accumulate(sizes)]
 
 
-def _locate(starts: np.ndarray, place: int) -> tuple[int, int]:
-    task = int(np.searchsorted(starts, place, side="right")) - 1
-    return task, place - int(starts[task])
+def _locate(starts: Sequence[int], place: int) -> tuple[int, int]:
+    task = bisect.bisect_right(starts, place) - 1
+    return task, place - starts[task]

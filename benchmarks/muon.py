@@ -1,0 +1,73 @@
+"""What orthogonalising by a factor saves beside iterating on the matrices themselves, in float32, in turns.
+
+python benchmarks/muon.py [--recipe tiny] [--rounds 15]       # the matrices of a model, then whole steps of training
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+import torch
+from train_step import a_batch
+
+from parrotlet.model import GPT
+from parrotlet.optim import Optimizers, muon
+from parrotlet.recipe import Recipe
+from parrotlet.train.estimate import matrices
+from parrotlet.train.loop import optimize
+from parrotlet.train.machine import resolve_machine, use_machine
+from parrotlet.train.parallel import run_blocks
+
+WAYS = {"matrix": muon._iterate, "factor": muon._iterate_factor}
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> str:
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            took[name].append(1000 * (time.perf_counter() - start))
+    found = {name: statistics.median(times[1:]) for name, times in took.items()}  # the first round warms up
+    said = "  ".join(f"{name} {ms:7.1f}" for name, ms in found.items())
+    return f"{said}  ×{found['matrix'] / found['factor']:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="tiny")
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    recipe = Recipe.load(args.recipe)
+    use_machine(resolve_machine(recipe.machine))
+    config, block = recipe.model.config(recipe.tokenizer.vocab_size), recipe.optim.matrix_block
+    print(f"{args.recipe}, {torch.get_num_threads()} threads, parts of {block or 'all'} rows; milliseconds, medians")
+
+    for shape, count in Counter(matrices(config)).items():
+        rows = muon.rows_together(min(shape), block)
+        x = torch.randn(count * min(shape) // rows, rows, max(shape))
+        x /= x.norm(dim=(1, 2), keepdim=True)
+        ways = {name: lambda way=way, x=x: way(x) for name, way in WAYS.items()}
+        print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", in_turns(ways, args.rounds))
+
+    model = GPT.build(config, seed=0, dtype=torch.float32)
+    run_blocks(model, compile_rows=recipe.base.device_batch_size)
+    optimizers = Optimizers(model, recipe.optim)
+    batch = a_batch(recipe.base.tokens_per_step // config.sequence_len, config.sequence_len, config.vocab_size, True)
+    muon.multiplies_bfloat16 = lambda device: False
+
+    def step(name: str) -> None:
+        muon._iterate_factor = WAYS[name]
+        optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
+
+    print(f"{'a step':<19}", in_turns({name: lambda name=name: step(name) for name in WAYS}, args.rounds))
+
+
+if __name__ == "__main__":
+    main()
