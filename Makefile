@@ -36,6 +36,7 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/where.py
+	$(BIN)/python benchmarks/muon.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/provenance.py

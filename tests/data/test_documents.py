@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +30,14 @@ def test_parquet_and_jsonl_read_alike(tmp_path):
         assert list(documents) == TEXTS
         assert [documents[i] for i in (0, 99, 100, 700, 1099)] == [TEXTS[i] for i in (0, 99, 100, 700, 1099)]
     assert parquet.where(150) == "a.parquet, document 150"
+
+
+def test_reading_does_not_import_pandas(tmp_path):
+    """pyarrow does where it is asked for numpy arrays and pandas is installed: 30 MB and a second."""
+    path = write_parquet(tmp_path / "a.parquet", TEXTS)
+    command = "import sys; from pathlib import Path; from parrotlet.data import Documents; "
+    command += "list(Documents('p', [Path(sys.argv[1])])); sys.exit('pandas' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command, path], check=True)
 
 
 def test_blank_lines_of_jsonl_are_no_documents(tmp_path):

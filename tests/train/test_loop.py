@@ -265,6 +265,15 @@ def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
     assert list_checkpoints(rarely_saved.stage_folder("base"))[-1] == 8
 
 
+def test_what_a_measurement_freed_is_given_back(tmp_path, recipe, monkeypatch):
+    """Its tensors have other sizes than a step's."""
+    given_back = []
+    monkeypatch.setattr(loop, "give_back_freed_memory", lambda: given_back.append(True))
+    run = new_run(tmp_path / "run", recipe)
+    train(prepare(run, STAGES["base"]))
+    assert len(given_back) == len(run.validation("base").read()) > 1
+
+
 def test_a_second_epoch_is_announced(tmp_path, recipe):
     run = new_run(
         tmp_path / "run",

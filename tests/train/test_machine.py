@@ -1,6 +1,9 @@
 """How a run is computed on a machine that is not the one it began on."""
 
 import dataclasses
+import os
+import platform
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +44,22 @@ def test_auto_compiles_where_there_is_a_compiler(here, monkeypatch, there):
     here(bfloat16=True)
     monkeypatch.setattr(machine_module, "compiler", lambda: there)
     assert resolve_machine(MachineSettings()).compile == (there is not None)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the C library of Linux")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    machine_module._keep_freed_memory()
+    before = resident()
+    tensors = [torch.ones(2**20) for _ in range(64)]
+    last = torch.ones(2**10)  # behind them, so that they are not simply the end of the heap
+    del tensors
+    assert resident() - before > 128 * 2**20
+    machine_module.give_back_freed_memory()
+    assert resident() - before < 64 * 2**20
+    assert last.all()
 
 
 @pytest.mark.parametrize("good", [True, False])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -65,8 +64,10 @@ class TextFile:
         if len(texts) != self.block_sizes[block]:
             raise UserError(f"{self.name}: row group {block} has {len(texts)} rows, not {self.block_sizes[block]}")
         bad = BadRows()
-        for row in (np.flatnonzero(texts.is_null()) + sum(self.block_sizes[:block])).tolist():
-            bad.add(row, f"{self.name}, row {row}: the column {self.column!r} holds nothing, expected a text")
+        if texts.null_count:  # (asked for a numpy array, pyarrow would import pandas)
+            for row, missing in enumerate(texts.is_null().to_pylist(), start=sum(self.block_sizes[:block])):
+                if missing:
+                    bad.add(row, f"{self.name}, row {row}: the column {self.column!r} holds nothing, expected a text")
         bad.finish()
         return texts
 

@@ -9,6 +9,7 @@ absolute error is 1e-7, that of float32 near 1; `softcapped_logits` is exact nea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -50,8 +51,8 @@ def token_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor,
     """Cross-entropy of every position, in nats, (N,), at least float32; no gradient."""
     weight, (hidden, targets) = weight_VC.to(hidden_NC.dtype), _filled_up(hidden_NC, targets_N)
     losses = hidden.new_empty(len(targets), dtype=_at_least_float32(hidden))
-    for part in _chunks(hidden):
-        losses[part], _ = _losses(hidden[part], weight, targets[part], softcap, gradients=False)
+    for part, scores_nV in _scores(hidden, weight):
+        losses[part] = _losses(scores_nV, targets[part], softcap, gradients=False)
     return losses[: len(targets_N)]
 
 
@@ -60,11 +61,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, softcap: float) -> Tensor:
         weight, (hidden, targets) = weight_VC.to(hidden_NC.dtype), _filled_up(hidden_NC, targets_N)
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight_VC)
+        of_part = torch.empty_like(weight)
         losses = hidden.new_empty(len(targets), dtype=_at_least_float32(hidden))
-        for part in _chunks(hidden):
-            losses[part], grad_nV = _losses(hidden[part], weight, targets[part], softcap, gradients=True)
-            torch.mm(grad_nV, weight, out=grad_hidden[part])
-            grad_weight += grad_nV.T @ hidden[part]
+        for part, scores_nV in _scores(hidden, weight):
+            losses[part] = _losses(scores_nV, targets[part], softcap, gradients=True)
+            torch.mm(scores_nV, weight, out=grad_hidden[part])
+            grad_weight += torch.mm(scores_nV.T, hidden[part], out=of_part)
         ctx.save_for_backward(grad_hidden[: len(targets_N)], grad_weight)
         return losses[: len(targets_N)].sum()
 
@@ -75,24 +77,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden * grad_outputs[0], grad_weight * grad_outputs[0], None, None
 
 
-def _losses(
-    hidden_nC: Tensor, weight_VC: Tensor, targets_n: Tensor, softcap: float, *, gradients: bool
-) -> tuple[Tensor, Tensor]:
-    """A chunk's losses, (n,), and, if asked for, their gradients (n, V) with respect to the scores in the hidden
-    states' dtype."""
-    scores_nV = hidden_nC @ weight_VC.T
+def _losses(scores_nV: Tensor, targets_n: Tensor, softcap: float, *, gradients: bool) -> Tensor:
+    """A chunk's losses, (n,). If their gradients are asked for, the scores become them."""
     if kernels.available(scores_nV.device, scores_nV.dtype):
-        return kernels.cross_entropy(scores_nV, targets_n, softcap, gradients=gradients), scores_nV
+        return kernels.cross_entropy(scores_nV, targets_n, softcap, gradients=gradients)
     # d loss / d logit = probability - 1 at the target; d logit / d score = 4u(1 - u).
     # Capped logits are bounded: there is no need to subtract their maximum first.
-    u_nV, targets_n1 = scores_nV.to(_at_least_float32(hidden_nC)).mul_(-2 / softcap).sigmoid_(), targets_n[:, None]
+    u_nV, targets_n1 = scores_nV.to(_at_least_float32(scores_nV)).mul_(-2 / softcap).sigmoid_(), targets_n[:, None]
     exp_nV = torch.add(u_nV.new_full((), softcap), u_nV, alpha=-2 * softcap).exp_()
     sum_n1 = exp_nV.sum(1, keepdim=True)
     losses_n1 = sum_n1.log() - softcap * (1 - 2 * u_nV.gather(1, targets_n1))
     if gradients:
         exp_nV.mul_(4 / sum_n1).scatter_add_(1, targets_n1, torch.full_like(sum_n1, -4))
         scores_nV.copy_(exp_nV.mul_(torch.addcmul(u_nV, u_nV, u_nV, value=-1)))
-    return losses_n1[:, 0], scores_nV
+    return losses_n1[:, 0]
 
 
 def _at_least_float32(x: Tensor) -> torch.dtype:
@@ -107,7 +105,13 @@ def _filled_up(hidden_NC: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     return F.pad(hidden_NC, (0, 0, 0, missing)), F.pad(targets_N, (0, missing))
 
 
-def _chunks(hidden_NC: Tensor) -> list[slice]:
+def _scores(hidden_NC: Tensor, weight_VC: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The scores (n, V) of one chunk after the other, each where the one before was: large tensors that come and go
+    leave gaps in memory, which others don't fit into."""
     small = hidden_NC.device.type == "cpu" and not (hidden_NC.dtype == torch.bfloat16 and kernels.tiles())
     size = CHUNK if small else LARGE_CHUNK
-    return [slice(start, start + size) for start in range(0, len(hidden_NC), size)]
+    scores = hidden_NC.new_empty(min(size, len(hidden_NC)), len(weight_VC))
+    for start in range(0, len(hidden_NC), size):
+        part = slice(start, start + size)
+        hidden_nC = hidden_NC[part]
+        yield part, torch.mm(hidden_nC, weight_VC.T, out=scores[: len(hidden_nC)])

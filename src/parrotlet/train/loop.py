@@ -23,6 +23,7 @@ from ..recipe import StageSettings
 from ..stages import Stage
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, remove_old_checkpoints, save_checkpoint
+from .machine import give_back_freed_memory
 from .parallel import own_parts, own_rows, whole_model, whole_on_first
 from .run import Run
 from .saver import Saver
@@ -287,6 +288,7 @@ def measure(t: Training) -> None:
         }
     t.tell("on_validation", line)
     t.run.validation(t.stage.name).append(line)
+    give_back_freed_memory()
 
 
 def _due(step: int, every: int) -> bool:
