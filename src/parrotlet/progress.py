@@ -15,13 +15,14 @@ SHOW_AFTER_SECONDS = 1.0
 class ProgressLine:
     """On a terminal one line that rewrites itself; in a log file a new line every 15 seconds and at the end.
 
-    A total of 0 is one that nobody knows yet. Of several ranks only the first shows anything.
+    A total of 0 is one that nobody knows yet. The time left is told from the second update on, and from then on
+    measured: the first piece of work waits for compilers and files. Of several ranks only the first shows anything.
     """
 
-    def __init__(self, label: str, total: int, *, done: int = 0) -> None:
+    def __init__(self, label: str, total: int) -> None:
         self.label, self.total = label, total
         self.started = self.shown = time.monotonic()
-        self.recent = deque([(self.started, done)], maxlen=50)
+        self.recent: deque[tuple[float, int]] = deque(maxlen=50)
         self.on_terminal = sys.stderr.isatty()
         self._visible = False
 

@@ -29,7 +29,7 @@ class Console(Callback):
     def on_start(self, training: Training) -> None:
         """Say what is about to happen."""
         t = training
-        self.line = ProgressLine(t.stage.name, t.total, done=t.step)
+        self.line = ProgressLine(t.stage.name, t.total)
         self.began, self.tokens = time.monotonic(), 0
         self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         at = f"going on at step {t.step} of {t.total}" if t.step else f"{t.total} steps from {t.started_from}"

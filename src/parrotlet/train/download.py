@@ -93,7 +93,7 @@ def _download_texts(documents: Documents, needed: float) -> None:
     """Fetch files until they hold about as many bytes of text as are needed."""
     sample = documents.sample()
     bytes_a_document = sum(len(text.encode()) for text in sample) / len(sample)
-    line = ProgressLine("texts", len(documents.sources), done=len(documents.files))
+    line = ProgressLine("texts", len(documents.sources))
     while not documents.complete and documents.known * bytes_a_document < needed:
         documents.open_group()
         line.update(len(documents.files))
