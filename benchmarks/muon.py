@@ -6,9 +6,8 @@ python benchmarks/muon.py [--recipe tiny] [--rounds 15]       # the matrices of 
 import argparse
 import os
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -23,20 +22,15 @@ from parrotlet.train.estimate import matrices
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import resolve_machine, use_machine
 from parrotlet.train.parallel import run_blocks
+from tokenizer import in_turns
 
 WAYS = {"matrix": muon._iterate, "factor": muon._iterate_factor}
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> str:
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            took[name].append(1000 * (time.perf_counter() - start))
-    found = {name: statistics.median(times[1:]) for name, times in took.items()}  # the first round warms up
+def compare(ways: dict[str, Callable[[], object]], rounds: int) -> str:
+    found = {name: 1000 * statistics.median(times[1:]) for name, times in in_turns(ways, rounds + 1).items()}
     said = "  ".join(f"{name} {ms:7.1f}" for name, ms in found.items())
-    return f"{said}  ×{found['matrix'] / found['factor']:.2f}"
+    return f"{said}  ×{found['matrix'] / found['factor']:.2f}"  # (the first round warms up)
 
 
 def main() -> None:
@@ -54,7 +48,7 @@ def main() -> None:
         x = torch.randn(count * min(shape) // rows, rows, max(shape))
         x /= x.norm(dim=(1, 2), keepdim=True)
         ways = {name: lambda way=way, x=x: way(x) for name, way in WAYS.items()}
-        print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", in_turns(ways, args.rounds))
+        print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", compare(ways, args.rounds))
 
     model = GPT.build(config, seed=0, dtype=torch.float32)
     run_blocks(model, compile_rows=recipe.base.device_batch_size)
@@ -66,7 +60,7 @@ def main() -> None:
         muon._iterate_factor = WAYS[name]
         optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
 
-    print(f"{'a step':<19}", in_turns({name: lambda name=name: step(name) for name in WAYS}, args.rounds))
+    print(f"{'a step':<19}", compare({name: lambda name=name: step(name) for name in WAYS}, args.rounds))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from parrotlet.optim import Muon, muon
 from parrotlet.optim.muon import COEFFICIENTS, STEPS, orthogonalize, rows_together
@@ -215,6 +216,19 @@ def test_where_bfloat16_is_slow_only_what_goes_in_and_out_is_rounded(iterates_in
         assert found.dtype == torch.bfloat16
         off[dtype] = (found.double() - exact).abs().max() / exact.abs().max()
     assert off[torch.float32] < 2**-8 < off[torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("columns", [16, 24, 25, 64])
+def test_multiplications_are_the_fewer_ones_where_float32_allows_it(iterates_in, dtype, columns):
+    iterates_in(dtype)
+    rows = 16
+    with FlopCounterMode(display=False) as counter:
+        orthogonalize(torch.randn(1, rows, columns))
+    matrix = 5 * (2 * rows**2 * columns + rows**3)
+    factor = 2 * rows**2 * columns + 17 * rows**3
+    expected = min(matrix, factor) if dtype == torch.float32 else matrix
+    assert counter.get_total_flops() == 2 * expected
 
 
 # In blocks
