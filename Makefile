@@ -24,7 +24,7 @@ run: .venv/installed
 	$(BIN)/parrotlet run
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
