@@ -24,7 +24,7 @@ WITHOUT = ("model.ngrams=0", "model.short_conv=false", "optim.matrix_block=0")
 
 def measure(args: argparse.Namespace, folder: Path, depth: int, seed: int, change: str) -> dict[str, float]:
     """A run of its own; the tokenizer is there already, in the cache folder."""
-    run = folder / f"{depth}-{seed}-{change.split('=')[0]}"
+    run = folder / re.sub(r"[^\w.=-]", "-", f"{depth}-{seed}-{change}")
     changes = [f"data.hub={args.data}", f"base.num_iterations={args.steps}", "base.eval_tokens=262144"]
     changes += ["machine.threads=1", f"model.depth={depth}", f"seed={seed}", *([change] if change else [])]
     tail = ["--recipe", str(RECIPE), "--run", str(run), "--set", *changes]

@@ -16,7 +16,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import torch
 
-from parrotlet.dtypes import DTYPES
+from parrotlet.dtypes import DTYPES, multiplies_bfloat16
 from parrotlet.evals import evaluate_task
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.recipe import Recipe
@@ -24,10 +24,12 @@ from parrotlet.tasks import TaskSpec
 from parrotlet.train import recipe_tokenizer
 from parrotlet.train.sources import Sources
 
+FAST = "bfloat16" if multiplies_bfloat16("cpu") else "float32"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dtype", default="bfloat16", choices=list(DTYPES))
+    parser.add_argument("--dtype", default=FAST, choices=list(DTYPES))
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 32])

@@ -21,7 +21,7 @@ from parrotlet.recipe import Recipe
 from parrotlet.train.estimate import matrices
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import resolve_machine, use_machine
-from parrotlet.train.parallel import run_blocks
+from parrotlet.train.parallel import run_here
 from tokenizer import in_turns
 
 WAYS = {"matrix": muon._iterate, "factor": muon._iterate_factor}
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
-    use_machine(resolve_machine(recipe.machine))
+    device, _ = use_machine(resolve_machine(recipe.machine))
     config, block = recipe.model.config(recipe.tokenizer.vocab_size), recipe.optim.matrix_block
     print(f"{args.recipe}, {torch.get_num_threads()} threads, parts of {block or 'all'} rows; milliseconds, medians")
 
@@ -51,14 +51,14 @@ def main() -> None:
         print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", compare(ways, args.rounds))
 
     model = GPT.build(config, seed=0, dtype=torch.float32)
-    run_blocks(model, compile_rows=recipe.base.device_batch_size)
+    run_here(model, device, compile_rows=recipe.base.micro_rows)
     optimizers = Optimizers(model, recipe.optim)
     batch = a_batch(recipe.base.tokens_per_step // config.sequence_len, config.sequence_len, config.vocab_size, True)
     muon.multiplies_bfloat16 = lambda device: False
 
     def step(name: str) -> None:
         muon._iterate_factor = WAYS[name]
-        optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
+        optimize(model, optimizers, batch, recipe.base.micro_rows, 0, 1.0)
 
     print(f"{'a step':<19}", compare({name: lambda name=name: step(name) for name in WAYS}, args.rounds))
 

@@ -32,7 +32,7 @@ def main() -> None:
         steps, counting = [], []
         for batch in itertools.islice(material.batches(stage, 0), args.steps):
             began = time.perf_counter()
-            optimize(model, optimizers, batch, recipe.stage(name).device_batch_size, 0, 0.1)
+            optimize(model, optimizers, batch, recipe.stage(name).micro_rows, 0, 0.1)
             between = time.perf_counter()
             count_sources(batch)
             steps.append(between - began)

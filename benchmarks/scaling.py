@@ -26,13 +26,13 @@ def main() -> None:
     print(f"{'devices':>8} {'rows':>5} {'computing':>10} {'sending':>8} {'Muon':>6} {'step':>7} {'efficiency':>11}  GB")
     for count in (8, 16, 32, 64, 128, 256, 512, 1024):
         rows = tokens / config.sequence_len / count
-        micro = max(1, round(rows / recipe.base.device_batch_size))
+        micro = max(1, round(rows / recipe.base.micro_rows))
         found = step(config, Hardware(count, args.kind), tokens, micro)
         base = base or 8 * found.seconds
         idle = min(1.0, rows)  # fewer rows than devices: some have nothing to do
         seconds = max(found.compute / idle, found.traffic) + found.muon + found.muon_traffic
         ms = [1000 * s for s in (found.compute / idle, found.traffic, found.muon + found.muon_traffic, seconds)]
-        held = memory(config, max(1, round(min(rows, recipe.base.device_batch_size))), count).state / 1e9
+        held = memory(config, max(1, round(min(rows, recipe.base.micro_rows))), count).state / 1e9
         print(
             f"{count:>8,} {rows:>5.3g} {ms[0]:>10.1f} {ms[1]:>8.1f} {ms[2]:>6.1f} {ms[3]:>7.1f} "
             f"{100 * base / count / seconds:>9.0f} %  {held:.2f}"

@@ -68,7 +68,7 @@ def main() -> None:
         spent, steps = 0.0, 0
         while spent < 60 * args.minutes:
             began = time.process_time()
-            optimize(model, optimizers, next(batches), recipe.base.device_batch_size, steps, 1.0)
+            optimize(model, optimizers, next(batches), recipe.base.micro_rows, steps, 1.0)
             spent, steps = spent + time.process_time() - began, steps + 1
         found = evaluate_loss(model, measured, tokenizer.bytes_per_token)
         print(f"{name:<14} {steps:>6} steps  {found.bits_per_byte:.4f} bits per byte", flush=True)

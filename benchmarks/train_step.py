@@ -21,7 +21,7 @@ from parrotlet.optim import Optimizers
 from parrotlet.recipe import Recipe
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import resolve_machine, use_machine
-from parrotlet.train.parallel import run_blocks
+from parrotlet.train.parallel import run_here
 
 
 def a_batch(rows: int, length: int, vocab_size: int, packed: bool) -> Batch:
@@ -43,22 +43,22 @@ def a_batch(rows: int, length: int, vocab_size: int, packed: bool) -> Batch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="tiny")
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=list(DTYPES))
+    parser.add_argument("--dtypes", nargs="+", help="default: what the machine is fast in", choices=list(DTYPES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="steps a round")
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
     machine = resolve_machine(recipe.machine)
-    use_machine(machine)
+    device, _ = use_machine(machine)
     config = recipe.model.config(recipe.tokenizer.vocab_size)
     rows = recipe.base.tokens_per_step // config.sequence_len
     ways = {}
-    for dtype in args.dtypes:
+    for dtype in args.dtypes or [machine.dtype]:
         for own in (False, True):
             for compiled in (False, True):
                 model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
                 if compiled:
-                    run_blocks(model, compile_rows=recipe.base.device_batch_size)
+                    run_here(model, device, compile_rows=recipe.base.micro_rows)
                 for packed in (False, True):
                     form = "compiled" if compiled else "eager"
                     label = f"{dtype:<9} {'ours' if own else 'torch':<6} {form:<9} {'packed' if packed else 'one text'}"
@@ -71,7 +71,7 @@ def main() -> None:
             kernels.available = available if own else lambda *_: False
             began = time.perf_counter()
             for _ in range(args.steps):
-                optimize(model, optimizers, batch, recipe.base.device_batch_size, 0, 1.0)
+                optimize(model, optimizers, batch, recipe.base.micro_rows, 0, 1.0)
             if round_:
                 rates[label].append(args.steps * batch.tokens / (time.perf_counter() - began))
     first = statistics.median(next(iter(rates.values())))

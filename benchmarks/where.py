@@ -28,7 +28,7 @@ from parrotlet.optim import Optimizers, OptimSettings
 from parrotlet.recipe import MachineSettings
 from parrotlet.train.loop import optimize
 from parrotlet.train.machine import resolve_machine, use_machine
-from parrotlet.train.parallel import run_blocks
+from parrotlet.train.parallel import run_here
 
 PARTS = ("products", "attention", "loss", "optimiser", "rest")
 OPTIMISER = ("Optimizer.step#Muon.step", "Optimizer.step#AdamW.step")
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", choices=["auto", *DTYPES])
     args = parser.parse_args()
     machine = resolve_machine(MachineSettings(dtype=args.dtype))
-    _, dtype = use_machine(machine)
+    device, dtype = use_machine(machine)
     print(f"{machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens a step")
     print(f"a large matrix product: {peak(dtype) / 1e9:.0f} GFLOP/s")
     print(
@@ -99,7 +99,7 @@ def main() -> None:
         config = ModelConfig.from_depth(depth, 8192, length, heads=depth, kv_heads=depth)
         rows, micro = args.tokens // length, max(1, args.tokens // length // 2)
         model = GPT.build(config, seed=0, dtype=dtype)
-        run_blocks(model, compile_rows=micro if machine.compile else None)
+        run_here(model, device, compile_rows=micro if machine.compile else None)
         optimizers, batch = Optimizers(model, OptimSettings()), a_batch(rows, length, config.vocab_size, packed=False)
 
         def step(model=model, optimizers=optimizers, batch=batch, micro=micro):

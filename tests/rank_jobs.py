@@ -26,10 +26,11 @@ from parrotlet.evals import core_bundle
 from parrotlet.model import GPT, ModelConfig
 from parrotlet.optim import Optimizers, OptimSettings, clip_gradients
 from parrotlet.optim.groups import _like
+from parrotlet.optim.muon import local
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, loop, train_stage, train_tokenizer, watch
-from parrotlet.train.parallel import num_local_elements, parallelize, whole
+from parrotlet.train.parallel import parallelize, whole
 
 CONFIG = ModelConfig(
     depth=2, vocab_size=401, sequence_len=32, width=36, heads=2, kv_heads=1, short_conv=True, ngrams=37
@@ -103,7 +104,7 @@ def compared(model, reference, loss, block):
     state = both[0].state_dict()
     found["state"] = worst((whole(state[k]), v) for k, v in both[1].state_dict().items() if v.ndim)
     held = [*model.parameters(), *(p.grad for p in model.parameters()), *state.values()]
-    return found | {"bytes": 4 * num_local_elements(held)}
+    return found | {"bytes": 4 * sum(local(tensor).numel() for tensor in held)}
 
 
 def faulty(fault):

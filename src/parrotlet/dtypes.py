@@ -13,7 +13,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def multiplies_bfloat16(device: str) -> bool:
     """Whether matrices of bfloat16 are multiplied by instructions for it, on a type of device.
 
-    A processor without them takes some eighty times as long for it as for float32: docs/performance.md.
+    A processor without them takes some eighty times as long for it as for float32: docs/performance-log.md.
     """
     if device == "cpu":
         capable = torch.cpu.get_capabilities()

@@ -63,7 +63,7 @@ class ModelSettings:
     then learns in far fewer steps to find again what it has read. Such a model is no longer transformers' NanoChat."""
     ngrams: int = 0
     """Rows of a second embedding, looked up by hashes of a token with the one and with the two before it: memory, and
-    hardly any time, for fewer bits per byte (docs/performance.md). 0: none. Not transformers' NanoChat either."""
+    hardly any time, for fewer bits per byte (docs/performance-log.md). 0: none. Not transformers' NanoChat either."""
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The model that these few figures mean. Raises `UserError` where they don't fit together."""
@@ -81,7 +81,8 @@ class MachineSettings:
     dtype: str = "auto"
     """`float32`, `bfloat16`, or `auto`: bfloat16 where the machine is good at it. Weights stay float32."""
     compile: bool | Literal["auto"] = "auto"
-    """Compile the blocks with torch.compile. `auto`: where there is a compiler (of C++ for a CPU)."""
+    """Compile the blocks with torch.compile. `auto`: where it finds what it needs (a C++ compiler for a CPU, Triton
+    and a C compiler for CUDA, and Python's headers)."""
     threads: int = 0
     """CPU threads, shared by the ranks on a machine. 0: one a core."""
     recompute: bool = False
@@ -280,13 +281,15 @@ class Recipe:
 
     def check(self, where: str = "recipe") -> None:
         """Raise `UserError` where values don't fit together."""
-        least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "data.world_documents": 1}
+        least = {"seed": 0, "model.sequence_len": 2, "data.streams": 1, "data.world_documents": 1, "machine.threads": 0}
+        least |= {"tokenizer.max_chars": 1, "tokenizer.max_chars_per_document": 1}
         least |= {f"eval.{name}": 1 for name in ("limit", "batch_size", "max_tokens")}
         for name in ("epochs", "device_batch_size", "tasks_every", "tasks_limit", "core_limit", "eval_tokens"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
-        for name in ("num_iterations", "target_flops", "target_param_data_ratio", "conversations_per_step"):
+        for name in ("num_iterations", "target_flops", "conversations_per_step"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
-        least |= {f"{stage}.lr_scale": 0 for stage in STAGES}
+        for name in ("target_param_data_ratio", "lr_scale"):
+            least |= {f"{stage}.{name}": 0 for stage in STAGES}
         for name in ("eval_every", "core_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()

@@ -130,6 +130,20 @@ def test_a_run_scores_what_an_eval_of_some_tasks_left_out(trained, parrotlet):
     shutil.rmtree(kept)
 
 
+def test_a_run_scores_again_what_an_eval_asked_less_of(trained, parrotlet):
+    kept = trained.with_name("kept")
+    shutil.copytree(trained, kept)
+    results = json.loads((kept / "results.json").read_text())
+    problems = results["stages"]["mid"]["tasks"]["identity"]["n"]
+    del results["stages"]["mid"]
+    (kept / "results.json").write_text(json.dumps(results))
+    parrotlet("eval", "--run", kept, "--stage", "mid", "--limit", 3)
+    parrotlet("run", "--run", kept)
+    after = json.loads((kept / "results.json").read_text())["stages"]["mid"]["tasks"]
+    assert after["identity"]["n"] == problems > 3
+    shutil.rmtree(kept)
+
+
 def test_one_question_by_seed(trained, parrotlet):
     def asked(question, seed):
         return parrotlet("chat", "-p", question, "--seed", seed, "--max-tokens", 40)

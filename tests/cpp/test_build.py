@@ -3,7 +3,7 @@
 import pytest
 
 from parrotlet.cpp import build
-from parrotlet.cpp.build import compile_ahead, library
+from parrotlet.cpp.build import compile_ahead, library, torch_lacks
 
 WITHOUT = "slow"
 SEVEN = 'extern "C" int seven() { return 7; }'
@@ -85,3 +85,37 @@ def test_a_broken_cache_folder_is_no_reason_to_fail(monkeypatch, tmp_path):
     (tmp_path / "a file").touch()
     monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "a file"))
     assert library(tmp_path / "small.cpp", WITHOUT) is None
+
+
+def test_the_compiler_may_be_a_command_of_several_words(monkeypatch, tmp_path):
+    (tmp_path / "small.cpp").write_text(SEVEN)
+    monkeypatch.setenv("CXX", f"env {build.compiler()[0]}")
+    assert library(tmp_path / "small.cpp", WITHOUT).seven() == 7
+
+
+@pytest.mark.parametrize(
+    ("device", "change", "lacking"),
+    [
+        ("cpu", lambda patch: patch.setenv("CXX", "no-such-compiler"), "no C++ compiler"),
+        (
+            "cpu",
+            lambda patch: patch.setattr(build.sysconfig, "get_path", lambda name: "/no-such-folder"),
+            "python3-dev",
+        ),
+        ("cuda", lambda patch: patch.setattr(build.importlib.util, "find_spec", lambda name: None), "Triton"),
+        (
+            "cuda",
+            lambda patch: (
+                patch.setattr(build.importlib.util, "find_spec", lambda name: name),
+                patch.setenv("CC", "no-such-compiler -O2"),
+            ),
+            "no C compiler",
+        ),
+    ],
+)
+def test_what_torchs_compiler_lacks_is_named(device, change, lacking, monkeypatch):
+    monkeypatch.setattr(build.sys, "platform", "linux")
+    torch_lacks.cache_clear()
+    change(monkeypatch)
+    assert lacking in torch_lacks(device)
+    torch_lacks.cache_clear()

@@ -88,3 +88,6 @@ def test_a_number_that_is_left_out_is_missed():
     check_numbering(["2019.txt", "2023.txt", "b_1.txt", "b_7.txt"], "s")
     with pytest.raises(UserError, match=r"s: of the files shard_N\.parquet with N from 0 to 11, 2 are missing: 3, 7\."):
         check_numbering([f"shard_{i:05d}.parquet" for i in range(12) if i not in (3, 7)], "s")
+    check_numbering([f"train-{i:05d}-of-00010.parquet" for i in range(4)], "s")  # the first ones, as asked
+    with pytest.raises(UserError, match=r"train-N-of-00010\.parquet with N from 0 to 3, 1 are missing: 2\."):
+        check_numbering([f"train-{i:05d}-of-00010.parquet" for i in (0, 1, 3)], "s")

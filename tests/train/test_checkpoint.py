@@ -57,7 +57,7 @@ def test_without_manifest_it_is_no_checkpoint(tmp_path):
         load_checkpoint(folder)
 
 
-@pytest.mark.parametrize("fails_at", range(1, 9))
+@pytest.mark.parametrize("fails_at", range(1, 12))
 def test_a_crash_while_saving_leaves_the_one_before(tmp_path, monkeypatch, fails_at):
     """Whichever sync it happens at: the folder of the new step does not appear, and nothing torn is listed."""
     save_checkpoint(tmp_path, 5, a_checkpoint(1.0))

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
-from parrotlet.train.verify import first_difference
+from parrotlet.recipe import Recipe
+from parrotlet.train.verify import first_difference, shortened, verify_resume
 from small_run import write_small_run
 
 STEPS = 60
@@ -66,6 +68,23 @@ def test_killed_in_every_stage_is_the_same_as_not_killed(recipe_file):
     verdicts = done.stdout.splitlines()
     assert [verdict.split(":")[0] for verdict in verdicts] == ["base", "mid", "sft"]
     assert all("12 steps, killed after" in v and "every loss is the same" in v for v in verdicts)
+
+
+def test_what_a_recipe_measures_on_the_way_does_not_keep_it_from_being_verified():
+    shortened(Recipe.load("speedrun"), 20).check()
+    changes = {"base.core_every": 500, "base.eval_every": 250, "base.device_batch_size": "auto"}
+    shortened(Recipe.load("small-real", changes), 30).check()
+
+
+def test_a_stage_of_one_step_is_not_killed(recipe_file, tmp_path):
+    recipe = Recipe.parse(recipe_file.read_text(), "test")
+    recipe = replace(recipe, sft=replace(recipe.sft, conversations_per_step=1000))
+    verdicts = verify_resume(recipe, tmp_path, steps=4, kills=3)
+    assert [(v.steps, len(v.killed_at), v.first_difference) for v in verdicts] == [
+        (4, 1, None),
+        (4, 1, None),
+        (1, 0, None),
+    ]
 
 
 def test_a_difference_is_seen(tmp_path):

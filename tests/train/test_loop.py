@@ -265,6 +265,17 @@ def test_the_checkpoint_comes_before_the_measurement(tmp_path, recipe):
     assert list_checkpoints(rarely_saved.stage_folder("base"))[-1] == 8
 
 
+def test_the_checkpoint_comes_before_the_samples(tmp_path, recipe):
+    class Crashes(Callback):
+        def on_sample(self, training):
+            raise RuntimeError("out of memory while it writes")
+
+    run = new_run(tmp_path / "run", dataclasses.replace(recipe, base=dataclasses.replace(recipe.base, sample_every=5)))
+    with pytest.raises(RuntimeError):
+        train(prepare(run, STAGES["base"], callbacks=[Crashes()]))
+    assert list_checkpoints(run.stage_folder("base"))[-1] == 5
+
+
 def test_what_a_measurement_freed_is_given_back(tmp_path, recipe, monkeypatch):
     """Its tensors have other sizes than a step's."""
     given_back = []

@@ -39,11 +39,16 @@ def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
     assert (decided.device, decided.dtype) == ("cpu", "bfloat16" if good else "float32")
 
 
-@pytest.mark.parametrize("there", ["g++", None])
-def test_auto_compiles_where_there_is_a_compiler(here, monkeypatch, there):
+@pytest.mark.parametrize("lacking", ["no compiler", None])
+def test_auto_compiles_where_torch_finds_what_it_needs(here, monkeypatch, capsys, lacking):
     here(bfloat16=True)
-    monkeypatch.setattr(machine_module, "compiler", lambda: there)
-    assert resolve_machine(MachineSettings()).compile == (there is not None)
+    monkeypatch.setattr(machine_module, "torch_lacks", lambda device: lacking)
+    machine_module._can_compile.cache_clear()
+    assert resolve_machine(MachineSettings()).compile == (lacking is None)
+    assert resolve_machine(MachineSettings(compile=True)).compile
+    resolve_machine(MachineSettings())
+    assert capsys.readouterr().err.count("not compiled") == (lacking is not None), "told once"
+    machine_module._can_compile.cache_clear()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the C library of Linux")

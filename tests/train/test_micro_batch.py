@@ -66,18 +66,24 @@ def test_more_rows_than_the_memory_holds_are_not_chosen(tmp_path, monkeypatch):
 
 
 def test_the_probe_computes_as_training_does(tmp_path, monkeypatch):
-    """With recomputation, the blocks keep less, and are slower."""
-    real, asked = micro_batch.run_blocks, []
+    """With recomputation, the blocks keep less, and are slower; of n-grams, only gradients of rows that are used."""
+    real_run, real_try, found = micro_batch.run_here, micro_batch._try, []
 
-    def noted(model, *, recompute):
-        asked.append(recompute)
-        return real(model, recompute=recompute)
+    def noted(model, device, *, recompute):
+        found.append(recompute)
+        return real_run(model, device, recompute=recompute)
 
-    monkeypatch.setattr(micro_batch, "run_blocks", noted)
+    def tried(model, rows):
+        outcome = real_try(model, rows)
+        assert model.ngram.weight.grad.is_sparse
+        return outcome
+
+    monkeypatch.setattr(micro_batch, "run_here", noted)
+    monkeypatch.setattr(micro_batch, "_try", tried)
     for recompute in (True, False):
-        changes = AUTO | {"machine.recompute": recompute}
+        changes = AUTO | {"machine.recompute": recompute, "model.ngrams": 100}
         Run.begin(tmp_path / str(recompute), Recipe.parse(write_small_run(tmp_path), "test", changes))
-    assert asked == [True, False]
+    assert found == [True, False]
 
 
 def test_any_other_error_of_the_probe_is_not_taken_for_a_full_memory(tmp_path, monkeypatch):

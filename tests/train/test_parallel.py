@@ -7,8 +7,9 @@ from torch.testing import assert_close
 from parrotlet import ranks
 from parrotlet.data import Batch
 from parrotlet.model import GPT, ModelConfig, kernels
-from parrotlet.train.parallel import own_rows, parallelize, run_blocks
+from parrotlet.train.parallel import own_rows, parallelize, run_here
 
+CPU = torch.device("cpu")
 CONFIG = ModelConfig(depth=3, vocab_size=97, sequence_len=64, width=48, heads=6, kv_heads=2)
 
 
@@ -63,14 +64,14 @@ def test_the_compiled_block_gives_the_same_loss_and_gradients():
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
-    model = parallelize(random_model(), torch.device("cpu"), compile_rows=2)
+    model = parallelize(random_model(), CPU, compile_rows=2)
     (found, kept), (expected, kept_uncompiled) = map(loss_gradients_and_kept, (model, random_model()))
     assert_same(found, expected)
     assert kept < 0.75 * kept_uncompiled, "what is cheap to compute again is kept"
     assert graphs["unique_graphs"] - before == 1
-    if kernels.available(torch.device("cpu"), torch.float32):
+    if kernels.available(CPU, torch.float32):
         of_another_stage = random_model()
-        run_blocks(of_another_stage, compile_rows=2)
+        run_here(of_another_stage, CPU, compile_rows=2)
         of_another_stage.loss_sum(random_ids(2), random_ids(2, seed=1), torch.arange(16).expand(2, -1)).backward()
         assert graphs["unique_graphs"] - before == 1
 
@@ -79,7 +80,7 @@ def test_recomputing_keeps_less_and_gives_the_same_gradients():
     kept = {}
     for recompute in (False, True):
         model, saved = random_model(), []
-        run_blocks(model, recompute=recompute)
+        run_here(model, CPU, recompute=recompute)
         with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t.numel()) or t, lambda t: t):
             model(random_ids(2)).sum()
         kept[recompute] = sum(saved)
@@ -97,7 +98,7 @@ def test_only_training_on_whole_micro_batches_is_compiled(monkeypatch):
     monkeypatch.setattr(torch, "compile", recording)
     model = random_model()
     names = list(model.state_dict())
-    run_blocks(model, compile_rows=2)
+    run_here(model, CPU, compile_rows=2)
     assert list(model.state_dict()) == names
     ids = random_ids(3)
     model.loss_sum(ids[:1], ids[:1]).backward()

@@ -75,6 +75,9 @@ def test_files_that_should_be_there_and_are_not(tmp_path, text):
         texts()
     assert len(texts(", max_files = 2")[0].documents) == 100
     assert len(texts(', validation = ["shard_00003.jsonl"]')[0].documents) == 100
+    write_texts(tmp_path, "shard_00002.jsonl", 50)
+    assert len(texts(', validation = ["shard_00002.jsonl"]')[0].documents) == 150, "named for validation, not missing"
+    (tmp_path / "shard_00002.jsonl").unlink()
     with pytest.raises(UserError, match="max_files = 7, and there are 3 files for training"):
         texts(", max_files = 7")
     with pytest.raises(UserError, match=r"validation names shard_00009\.jsonl, which is not there"):

@@ -21,7 +21,7 @@ from ..train.hardware import Hardware
 from ..train.loop import optimize
 from ..train.machine import resolve_machine, use_machine
 from ..train.micro_batch import any_batch, resolve_micro_batches
-from ..train.parallel import run_blocks
+from ..train.parallel import run_here
 from ..train.setup import horizon
 from .options import RecipeOptions
 
@@ -47,9 +47,9 @@ def plan(
         price: US dollars a device and hour. Default: about what clouds ask.
         probe: Run three steps of one micro-batch on this machine's device as well, and tell how fast they were.
     """
-    recipe, there = options.read(), Hardware.parse(hardware)
+    recipe, there = options.look(), Hardware.parse(hardware)
     price = there.device.price if price is None else price
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(_details(recipe, there, price))
     if depths:
         console.print(_miniseries(recipe, there, price, _numbers(depths)))
@@ -154,7 +154,7 @@ def _probe(recipe: Recipe) -> str:
     config = recipe.model.config(recipe.tokenizer.vocab_size)
     model = GPT.build(config, seed=0, device=device, dtype=dtype)
     rows = resolve_micro_batches(replace(recipe, machine=machine)).base.micro_rows
-    run_blocks(model, recompute=machine.recompute, compile_rows=rows if machine.compile else None)
+    run_here(model, device, recompute=machine.recompute, compile_rows=rows if machine.compile else None)
     optimizers, batch = Optimizers(model, recipe.optim), any_batch(rows, config)
     seconds = []
     for step in range(1 + PROBE_STEPS):  # the first one compiles

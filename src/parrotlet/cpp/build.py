@@ -6,10 +6,13 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,14 +22,31 @@ FLAGS = ["-std=c++20", "-O3", "-march=native", "-pthread", "-shared", "-fPIC"]
 SHARED = Path(__file__).with_name("lanes.h")
 """What the sources include."""
 PACKAGE = Path(__file__).parents[1]
+NO_COMPILER = "no C++ compiler found (install g++, or set CXX)"
 TRAINING, GENERATION = PACKAGE / "model" / "kernels.cpp", PACKAGE / "engine" / "native.cpp"
 
 _begun: dict[Path, Future[None]] = {}
 
 
-def compiler() -> str | None:
-    """The C++ compiler: CXX, or the system's."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+def compiler() -> list[str] | None:
+    """The command of the C++ compiler: CXX, or the system's."""
+    command = shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+    return command if shutil.which(command[0]) else None
+
+
+@functools.cache
+def torch_lacks(device_type: str) -> str | None:
+    """What torch's compiler does not find on this machine, and what to do; None: it finds all that it needs."""
+    if device_type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "Triton is not installed"
+        if not any(map(shutil.which, shlex.split(os.environ.get("CC", ""))[:1] or ("gcc", "clang"))):
+            return "no C compiler found (install gcc, or set CC)"
+    elif compiler() is None:
+        return NO_COMPILER
+    if sys.platform == "linux" and not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return "Python's headers are missing (install python3-dev, or python3-devel)"
+    return None
 
 
 def compile_ahead(source: Path) -> None:
@@ -42,7 +62,7 @@ def compile_ahead(source: Path) -> None:
 def library(source: Path, without: str) -> ctypes.CDLL | None:
     """`source`, compiled for this machine. Where it can't be: None, and a notice what it is like `without`."""
     if (found := compiler()) is None:
-        print(f"no C++ compiler found: {without}", file=sys.stderr)
+        print(f"{NO_COMPILER}: {without}", file=sys.stderr)
         return None
     try:
         path = _path(source, found)
@@ -56,14 +76,14 @@ def library(source: Path, without: str) -> ctypes.CDLL | None:
         return None
 
 
-def _path(source: Path, compiler: str) -> Path:
+def _path(source: Path, compiler: list[str]) -> Path:
     """Known by the source and by what the compiler defines: its version, and what the processor can do."""
-    defined = subprocess.run([compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
+    defined = subprocess.run([*compiler, *FLAGS, "-dM", "-E", "-xc++", os.devnull], stdout=subprocess.PIPE, check=True)
     known = source.read_bytes() + SHARED.read_bytes() + defined.stdout + " ".join(FLAGS).encode()
     return cache_folder() / "native" / f"{hashlib.sha256(known).hexdigest()[:16]}.so"
 
 
-def _compile(source: Path, compiler: str, path: Path) -> None:
+def _compile(source: Path, compiler: list[str], path: Path) -> None:
     print(f"compiling {source.parent.name}/{source.name} for this machine, once: a few seconds", file=sys.stderr)
     with written_aside(path) as aside:
-        subprocess.run([compiler, *FLAGS, str(source), "-o", str(aside)], check=True)
+        subprocess.run([*compiler, *FLAGS, str(source), "-o", str(aside)], check=True)

@@ -13,7 +13,8 @@ class Counts(NamedTuple):
     """As JSON: a list of three."""
 
     items: int
-    """Documents or conversations that begin here: what goes on from another row was counted there."""
+    """Documents or conversations that begin here: what goes on from another row was counted there. (Not counted: a
+    conversation whose first exchange was left out.)"""
     tokens: int
     supervised: int
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ..errors import UserError
 from ..files import sha256
-from .text_files import Progress, TextFile, open_texts
+from .text_files import IMPORT_VERSION, Progress, TextFile, open_texts
 
 FILES_A_GROUP = 8
 BYTES_CHECKED = 100_000_000
@@ -148,8 +148,10 @@ class Documents:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Changes when the files' names or content do."""
+        """Changes when the files' names or content do, or how they are brought in."""
         digest = hashlib.sha256()
+        if not all(source.name.endswith(".parquet") for source in self.sources):
+            digest.update(f"{IMPORT_VERSION}\n".encode())
         for source in self.sources:
             digest.update(f"{Path(source.name).name}:{source.identity()}\n".encode())
         return digest.hexdigest()

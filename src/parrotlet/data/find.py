@@ -19,7 +19,7 @@ from .text_files import ENDINGS, is_text_file
 T = TypeVar("T")
 
 HUB_PREFIX = "hf://datasets/"
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>0\d{3,})(?P<ending>(\.\w+)+)")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>0\d{3,})(?P<ending>(-of-\d+)?(\.\w+)+)")
 
 
 def find_files(source: str, hub: Hub) -> list[SourceFile]:

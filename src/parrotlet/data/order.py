@@ -184,7 +184,8 @@ class Stream:
             if documents.complete and passed_over > len(documents):
                 raise UserError(
                     f"{documents.name}: no document with any text in it for this split, of {len(documents)}; where no "
-                    "files are named for validation, `holdout` is the share of the documents that are for it"
+                    "files are named for validation, `holdout` is the share of the documents that are for it "
+                    "(a .txt is cut into documents at blank lines)"
                 )
         return self._ids
 
@@ -298,6 +299,7 @@ def validation_rows(
         rows.append(row)
     if not rows:
         raise UserError(
-            f"{documents.name}: the validation documents hold fewer than {length} tokens; name more of them"
+            f"{documents.name}: the validation documents hold fewer than the {length} tokens of a row; name more files "
+            "as validation, raise `holdout`, or lower model.sequence_len"
         )
     return rows

@@ -25,6 +25,7 @@ from ..files import (
     sha256,
     written_aside,
 )
+from ..tokenizer.training import without_surrogates
 
 DOCUMENTS_A_BLOCK = 512
 CHARACTERS_A_TXT_DOCUMENT = 10_000
@@ -154,7 +155,7 @@ def _json_text(name: str, number: int, line: bytes, field: str) -> str:
             f"{name}, line {number}: expected {expected}, found {line[:80]!r}. "
             "Name the field that holds the text as `text`"
         )
-    return _without_surrogates(value[field])
+    return without_surrogates(value[field])
 
 
 def _paragraphs(path: Path, name: str) -> Iterator[tuple[int, str]]:
@@ -188,11 +189,6 @@ def _plain_text(path: Path, name: str) -> str:
             bad.add(number, f"{name}, line {number}: {found}")
     bad.finish()
     return content.decode("utf-8-sig").replace("\r\n", "\n")
-
-
-def _without_surrogates(text: str) -> str:
-    """Lone surrogates, which JSON can spell and which are no characters, as U+FFFD: as the tokenizer does."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_text(kind: pa.DataType) -> bool:

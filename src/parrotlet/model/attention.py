@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from ..cpp import torch_lacks
 from . import kernels
 
 
@@ -37,7 +38,7 @@ def attention_mask(inputs_BT: Tensor, segments_BT: Tensor | None, dtype: torch.d
     A segment's positions follow each other. Padding is a segment too (-1): it attends to itself, so that no row of the
     softmax is empty.
     """
-    if segments_BT is not None and segments_BT.is_cuda:
+    if segments_BT is not None and segments_BT.is_cuda and not torch_lacks("cuda"):
         return _block_mask(segments_BT)
     if kernels.available(inputs_BT.device, dtype) and (segments_BT is None or not (segments_BT == TRUNK).any()):
         # The same form with segments and without, so that a compiled block serves stages of both kinds.

@@ -31,7 +31,7 @@ class OptimSettings:
     """Muon: the matrices of the blocks."""
     matrix_block: int = 0
     """Muon: rows, of a matrix's shorter side, that are orthogonalised together, at most. 0: all. Fewer take less time,
-    which counts where a step has few tokens; a step then gains a little less (docs/performance.md)."""
+    which counts where a step has few tokens; a step then gains a little less (docs/performance-log.md)."""
     embedding_lr: float = 0.2
     """AdamW: the embedding; × (width / 768)^-½."""
     ngram_lr: float = 0.2
@@ -47,9 +47,9 @@ class OptimSettings:
     momentum_warmup_steps: int = 300
     """Steps over which Muon's momentum rises linearly."""
     betas: tuple[float, float] = (0.8, 0.95)
-    """AdamW: decay of the running means of the gradient and of its square."""
+    """AdamW: decay of the running means of the gradient and of its square; RowAdam: the second, of its square."""
     eps: float = 1e-10
-    """AdamW: added to the denominator."""
+    """AdamW and RowAdam: added to the denominator."""
     weight_decay: float = 0.0
     """Muon: share of the weights, times the learning rate, taken away at every step."""
     grad_clip: float = 1.0

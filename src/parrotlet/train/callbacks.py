@@ -30,7 +30,7 @@ class Console(Callback):
         """Say what is about to happen."""
         t = training
         self.line = ProgressLine(t.stage.name, t.total)
-        self.began, self.tokens = time.monotonic(), 0
+        self.began, self.first, self.tokens = time.monotonic(), t.step, 0
         self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         at = f"going on at step {t.step} of {t.total}" if t.step else f"{t.total} steps from {t.started_from}"
         self._say(f"{t.stage.phrase}: {at}")
@@ -56,7 +56,8 @@ class Console(Callback):
     def on_end(self, training: Training) -> None:
         """Sum up."""
         spent = time.monotonic() - self.began
-        self.line.close(f"{training.total} steps, {self.tokens:,} tokens in {duration(spent)}")
+        of = f" of {training.total}" if self.first else ""
+        self.line.close(f"{training.total - self.first}{of} steps, {self.tokens:,} tokens in {duration(spent)}")
 
     def _say(self, text: str) -> None:
         self.line.clear()
@@ -66,17 +67,12 @@ class Console(Callback):
 class Samples(Callback):
     """Lets the model write a little, every `sample_every` steps and at the end."""
 
-    def on_step(self, training: Training, line: dict[str, Any]) -> None:
-        """Write if it is due."""
-        every = training.settings.sample_every
-        if every and training.step % every == 0 and training.step < training.total:
-            self._write(training)
-
     def on_end(self, training: Training) -> None:
         """Write what the finished stage says."""
-        self._write(training)
+        self.on_sample(training)
 
-    def _write(self, training: Training) -> None:
+    def on_sample(self, training: Training) -> None:
+        """Write."""
         tokenizer = training.tokenizer
         if training.stage.reads == "documents":
             prompts = [[tokenizer.bos, *tokenizer.encode(text)] for text in SAMPLE_PROMPTS]

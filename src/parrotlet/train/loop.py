@@ -46,6 +46,9 @@ class Callback:
         """After a measurement; `line` is its line of `validation.jsonl`. More can be added to it before it is
         written."""
 
+    def on_sample(self, training: Training) -> None:
+        """Every `sample_every` steps, once the checkpoint is on the disk."""
+
     def on_end(self, training: Training) -> None:
         """After the last step of a stage that came to its end."""
 
@@ -107,7 +110,7 @@ class StoppedByUser(Exception):
 def train(training: Training) -> None:
     """Train from where `training` stands to its last step.
 
-    At every step that is due: first the checkpoint, then the measurement, so that a crash in an evaluation
+    At every step that is due: first the checkpoint, then the measurement or the samples, so that a crash in them
     loses nothing. Raises `StoppedByUser` after saving when asked to stop, and `UserError` when the loss is not
     a number or a checkpoint can't be saved.
     """
@@ -125,10 +128,15 @@ def train(training: Training) -> None:
     ):
         while t.step < t.total:
             measured = _due(t.step, t.settings.eval_every)
-            if t.step and (measured or _due(t.step, t.settings.save_every)):
+            sampled = t.step > 0 and _due(t.step, t.settings.sample_every)
+            if t.step and (measured or sampled or _due(t.step, t.settings.save_every)):
                 save(t)
             if measured:
                 measure(t)
+            if sampled:
+                t.watch.at(t.step, "writing samples", PATIENCE)
+                t.saver.wait()
+                t.tell("on_sample")
             _one_step(t, batches)
             if t.stop:
                 save(t)
@@ -329,15 +337,18 @@ def _not_a_number(t: Training, batch: Batch, losses: Sequence[float], grad_norm:
         "stops; "
         f"the rows of this step hold {named}{more}. "
         f"`parrotlet xray {t.stage.name} --run {t.run.folder} --step {t.step}` shows them. "
-        'The last checkpoint is intact; lower the learning rate (lr_scale) or use dtype = "float32"'
+        f"The last checkpoint is intact, but a run keeps its recipe: begin another (--run) with --set "
+        f"{t.stage.name}.lr_scale=… lower, or machine.dtype=float32"
     )
 
 
 def _out_of_memory(t: Training) -> str:
     rows, key = t.settings.micro_rows, f"{t.stage.name}.device_batch_size"
-    fewer = f"--set {key}={rows // 2}, or " if rows > 1 else "a smaller model or sequence_len, or "
+    fewer = max((n for n in range(1, rows) if rows % n == 0), default=None)
+    ways = [f"--set {key}={fewer}"] if fewer else []
+    ways += [] if t.run.recipe.machine.recompute else ["--set machine.recompute=true (slower, far less memory)"]
     return (
-        f"{t.stage.name} step {t.step}: the device's memory does not hold {rows} rows at a time; go on from the last "
-        f"checkpoint with {fewer}--set machine.recompute=true (slower, far less memory). "
-        f'{key} = "auto" finds how many fit when a run begins'
+        f"{t.stage.name} step {t.step}: the device's memory does not hold {rows} rows at a time; "
+        + (f"go on from the last checkpoint with {', or '.join(ways)}. " if ways else "")
+        + f'A new run can have a smaller model or sequence_len, and {key} = "auto", which finds how many rows fit'
     )

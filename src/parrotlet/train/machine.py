@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
+import sys
 from dataclasses import replace
 
 import torch
 
 from .. import ranks
-from ..cpp import compiler
+from ..cpp import torch_lacks
 from ..dtypes import DTYPES, multiplies_bfloat16
 from ..errors import UserError
 from ..recipe import MachineSettings
@@ -29,7 +31,7 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
         raise UserError(f"machine.dtype must be auto, {' or '.join(DTYPES)}; found {dtype!r}")
     compiles = settings.compile
     if compiles == "auto":
-        compiles = device != "mps" and compiler() is not None
+        compiles = device != "mps" and _can_compile(device)
     threads = settings.threads or _cores()
     return replace(settings, device=device, dtype=dtype, compile=compiles, threads=threads)
 
@@ -93,6 +95,14 @@ def _device(name: str) -> str:
 
 def _there(device: str) -> bool:
     return _THERE[device]()
+
+
+@functools.cache
+def _can_compile(device: str) -> bool:
+    lacking = torch_lacks(device)
+    if lacking and ranks.is_first():
+        print(f"{lacking}: the blocks are not compiled, and a step takes longer", file=sys.stderr)
+    return lacking is None
 
 
 def _cores() -> int:

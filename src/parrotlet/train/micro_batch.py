@@ -21,7 +21,7 @@ from ..recipe import MachineSettings, Recipe, StageSettings
 from ..stages import STAGES, StageName
 from . import estimate
 from .machine import use_machine
-from .parallel import run_blocks
+from .parallel import run_here
 
 MOST_ROWS = 256
 TRIES = 3
@@ -51,7 +51,7 @@ def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line:
     growing pace go."""
     device, dtype = use_machine(machine)
     model = GPT.build(config, seed=0, device=device, dtype=dtype)
-    run_blocks(model, recompute=machine.recompute)
+    run_here(model, device, recompute=machine.recompute)
     room = estimate.SAFE * _memory(device)
     state = estimate.memory(config, 1, ranks.world_size(), recompute=machine.recompute, dtype=dtype).state
     pace: dict[int, float] = {}
@@ -101,6 +101,7 @@ def _try(model: GPT, rows: int) -> tuple[float, float]:
     before = torch.cuda.memory_allocated() if on_gpu else 0
     seconds = []
     for _ in range(1 + TRIES):
+        model.zero_grad()
         began = time.perf_counter()
         loss = model.loss_sum(batch.inputs, batch.targets, batch.positions)
         (loss / batch.tokens).backward()

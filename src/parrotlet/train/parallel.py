@@ -10,7 +10,7 @@ With one rank the third is left out: parameters are plain tensors, and no proces
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -40,23 +40,21 @@ def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, co
 
     `recompute`: keep less for the backward pass. `compile_rows`: compile the blocks for micro-batches of so many rows.
     """
-    if device.type == "cpu":
-        functorch.activation_memory_budget = KEPT
-    run_blocks(model, recompute=recompute, compile_rows=compile_rows)
-    if ranks.world_size() > 1:
-        return shard(model, device)
-    if model.ngram is not None:
-        model.ngram.sparse = True  # of its gradient, only the rows that a micro-batch touches
-    return model.to(device)
+    run_here(model, device, recompute=recompute, compile_rows=compile_rows)
+    return shard(model, device) if ranks.world_size() > 1 else model.to(device)
 
 
-def run_blocks(model: GPT, *, recompute: bool = False, compile_rows: int | None = None) -> None:
-    """Choose how the blocks of `model` are run.
+def run_here(model: GPT, device: torch.device, *, recompute: bool = False, compile_rows: int | None = None) -> None:
+    """Choose how `model` is run on `device`, by one rank.
 
     Compiled ones are for training on micro-batches of `compile_rows` rows. Everything else (the rest of a batch,
     measuring) has other shapes from call to call and stays as it is. So how a batch is computed follows from its shape
     alone, and a resumed run computes the same.
     """
+    if device.type == "cpu":
+        functorch.activation_memory_budget = KEPT
+    if model.ngram is not None:
+        model.ngram.sparse = True  # of its gradient, only the rows that a micro-batch touches
     run: Run = Block.forward
     if recompute:
         run = functools.partial(checkpoint, run, use_reentrant=False)
@@ -84,6 +82,8 @@ def shard(model: GPT, device: torch.device) -> GPT:
     many positions. Gradients are summed over the ranks in float32, not averaged: the loss's divisor is the number of
     supervised tokens of all of them.
     """
+    if model.ngram is not None:
+        model.ngram.sparse = False  # FSDP2 sums dense gradients
     mesh = rank_mesh(device.type)
     policy = MixedPrecisionPolicy(param_dtype=model.dtype, reduce_dtype=torch.float32)
     for block in model.blocks:
@@ -160,8 +160,3 @@ def own_parts(tensors: Mapping[str, Tensor], *, copy: bool = True) -> tuple[dict
         if tensor.numel():
             parts[name] = tensor.detach().to("cpu", copy=copy)
     return parts, first_rows
-
-
-def num_local_elements(tensors: Iterable[Tensor]) -> int:
-    """How many numbers this rank holds of the tensors."""
-    return sum((t.to_local() if isinstance(t, DTensor) else t).numel() for t in tensors)

@@ -16,7 +16,7 @@ from ..progress import ProgressLine
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from .callbacks import Console, Core, Samples, TaskAccuracy, Tracker
-from .checkpoint import list_checkpoints
+from .checkpoint import list_checkpoints, read_state
 from .download import askable, check_data, judged_task
 from .loop import Callback, train
 from .run import Run
@@ -79,16 +79,24 @@ def finished(run: Run, stage: StageName) -> bool:
 
 def _finished(run: Run, stage: StageName) -> bool:
     steps = list_checkpoints(run.stage_folder(stage))
-    if not steps or run.imported(stage) or run.load(stage).state["steps"] > steps[-1]:
+    if not steps or run.imported(stage) or read_state(run.newest(stage))["steps"] > steps[-1]:
         return False
     return any(line["step"] == steps[-1] for line in run.validation(stage).read())
 
 
 def scored(run: Run, stage: StageName) -> bool:
-    """Whether the results hold scores of the stage's last checkpoint on all of the recipe's tasks."""
+    """Whether the results hold what the stage's last checkpoint scored on all tasks and problems of the recipe."""
     entry = ranks.gather(run.read_results())[0]["stages"].get(stage, {})
-    asked = {spec.name or spec.task for spec in _askable(run)}
-    return entry.get("checkpoint") == run.identity(stage) and asked <= entry["tasks"].keys()
+    names = [spec.name or spec.task for spec in _askable(run)]
+    if entry.get("checkpoint") != run.identity(stage) or not entry["tasks"].keys() >= set(names):
+        return False
+    return all(_asked_enough(entry["tasks"][name], run.recipe.eval.limit) for name in names)
+
+
+def _asked_enough(task: dict[str, Any], limit: int | None) -> bool:
+    """Whether a task was asked `limit` problems at least, or all it has."""
+    had = task.get("limit")
+    return had is None or task["n"] < had or (limit is not None and task["n"] >= limit)
 
 
 def _askable(run: Run) -> tuple[TaskSpec, ...]:
@@ -125,7 +133,7 @@ def score_stage(
     same_model = before.get("checkpoint") == run.identity(stage)
     kept = before["tasks"] if same_model else {}
     results = _without_poorer(results, kept)
-    tasks = kept | {name: result.to_json() for name, result in results.items()}
+    tasks = kept | {name: result.to_json() | {"limit": settings.limit} for name, result in results.items()}
     entry = {
         "step": list_checkpoints(run.stage_folder(stage))[-1],
         "checkpoint": run.identity(stage),

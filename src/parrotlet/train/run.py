@@ -25,7 +25,7 @@ from ..files import read_lines, write_json, write_text
 from ..recipe import Recipe, StageSettings, differences
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
-from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint
+from .checkpoint import Checkpoint, checkpoint_folder, list_checkpoints, load_checkpoint, read_state
 from .machine import resolve_machine
 from .metrics import MetricsFile
 from .micro_batch import resolve_micro_batches
@@ -154,7 +154,7 @@ class Run:
     def imported(self, stage: StageName) -> bool:
         """Whether a stage is an import that was not trained on yet."""
         there = list_checkpoints(self.stage_folder(stage))
-        return bool(there) and json.loads((self.newest(stage) / "state.json").read_text("utf-8"))["stage"] == IMPORT
+        return bool(there) and read_state(self.newest(stage))["stage"] == IMPORT
 
     def identity(self, stage: StageName) -> str:
         """Tells the last checkpoint of a stage from that of any other training of it."""

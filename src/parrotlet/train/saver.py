@@ -40,10 +40,10 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
-    def wait(self, seconds: float | None = None) -> None:
+    def wait(self) -> None:
         """Wait until what was begun is on the disk, or has failed."""
         if self._thread is not None:
-            self._thread.join(seconds)
+            self._thread.join()
         self.check()
 
     def __enter__(self) -> Saver:

@@ -20,7 +20,7 @@ from ..progress import ProgressLine, duration
 from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from ..tokenizer import TOKENIZER_VERSION, Tokenizer
-from .checkpoint import RNG, Checkpoint, checkpoint_folder, list_checkpoints, read_state
+from .checkpoint import RNG, Checkpoint, list_checkpoints, read_state
 from .loop import Callback, Training
 from .machine import machine_here, use_machine
 from .parallel import parallelize
@@ -152,8 +152,10 @@ def _model(
 
 def check_start(run: Run, stage: Stage, start: str | None) -> None:
     """Raise `UserError` if the stage, which has checkpoints, did not begin from `start`."""
-    began = run.load(stage.name).state["started_from"]
-    if start is not None and start not in (began, began.partition("@")[0]):
+    if start is None:
+        return
+    began = read_state(run.newest(stage.name))["started_from"]
+    if start not in (began, began.partition("@")[0]):
         raise UserError(
             f"{run.folder}: {stage.name} began from {began}, not from {start}; "
             f"remove {run.stage_folder(stage.name)} to train it again"
@@ -200,10 +202,9 @@ def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def data_changes(run: Run, stage: Stage) -> list[str]:
     """What differs between the data of today and those of the stage's last checkpoint; nothing if it has none."""
-    folder = run.stage_folder(stage.name)
-    if not (steps := list_checkpoints(folder)):
+    if not list_checkpoints(run.stage_folder(stage.name)):
         return []
-    before = read_state(checkpoint_folder(folder, steps[-1]))["data"]  # of an imported model: nothing
+    before = read_state(run.newest(stage.name))["data"]  # of an imported model: nothing
     return _changes(before, run.sources.fingerprints(stage, run.tokenizer())) if before else []
 
 

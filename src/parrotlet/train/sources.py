@@ -39,6 +39,7 @@ from ..progress import ProgressLine
 from ..recipe import DocumentSettings, Recipe
 from ..stages import Stage
 from ..tasks import Task, TaskMixture, TaskSpec, build_task
+from ..tasks.build import MADE
 from ..tokenizer import Tokenizer
 from ..world import WORLD_VERSION, write_world
 
@@ -92,7 +93,8 @@ class Sources:
 
     def task(self, spec: TaskSpec) -> Task:
         """A task of the recipe."""
-        return build_task(spec, self.hub, self.words(spec.words or self.recipe.data.words))
+        words = self.words(spec.words or self.recipe.data.words) if spec.task in MADE else None
+        return build_task(spec, self.hub, words)
 
     def mixture(self, specs: tuple[TaskSpec, ...]) -> TaskMixture:
         """Tasks shuffled together by the recipe's seed; made once."""
@@ -113,14 +115,16 @@ class Sources:
         return found
 
     def _training_texts(self, settings: DocumentSettings) -> TextSource:
-        rest = [file for file in self._files(settings) if Path(file.name).name not in settings.validation]
+        files = self._files(settings)
+        rest = [file for file in files if Path(file.name).name not in settings.validation]
         chosen = rest[: settings.max_files]
         if settings.max_files and len(chosen) < settings.max_files:
             raise UserError(
                 f"{settings.source}: max_files = {settings.max_files}, and there are {len(chosen)} files for training. "
                 f"Add the others, or train on fewer with max_files = {len(chosen)}"
             )
-        check_numbering([file.name for file in chosen], settings.source)
+        up_to = files.index(chosen[-1]) + 1 if chosen else 0
+        check_numbering([file.name for file in files[:up_to]], settings.source)
         keep = keep_all if settings.validation else lambda text: not held_out(text, settings.holdout)
         return TextSource(documents=self._open(settings, chosen), weight=settings.weight, keep=keep)
 
@@ -256,10 +260,12 @@ class Sources:
     def fingerprints(self, stage: Stage, tokenizer: Tokenizer) -> dict[str, str]:
         """What a stage's batches, of training and of validation, follow from, part by part: one of these changes when
         the batches do."""
+        rendering = str(RENDER_VERSION)
         if stage.reads == "documents":
             parts = {source.documents.name: source.documents.fingerprint for source in self.training_texts}
             measured = {source.documents.name: source.documents.fingerprint for source in self.validation_texts}
         else:
+            rendering += f", rows {PIECES_VERSION}"
             settings = self.recipe.stage(stage.name)
             parts, measured = (
                 {f"{number}. {task.name}": task.fingerprint for number, task in enumerate(tasks, start=1)}
@@ -270,7 +276,7 @@ class Sources:
         parts |= {f"{VALIDATION}{name}": each for name, each in measured.items() if each not in parts.values()}
         return parts | {
             "the tokenizer": tokenizer.fingerprint,
-            "the rendering": str(RENDER_VERSION),
+            "the rendering": rendering,
             "the order": str(ORDER_VERSION),
         }
 

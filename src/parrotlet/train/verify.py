@@ -19,7 +19,9 @@ from ..files import write_text
 from ..recipe import Recipe, StageSettings
 from ..stages import STAGES, Stage, StageName
 from .checkpoint import list_checkpoints
+from .machine import resolve_machine
 from .metrics import MetricsFile
+from .micro_batch import resolve_micro_batches
 
 COMPARED = ("step", "loss", "grad_norm", "batch_hash")
 """What has to be the same in every step."""
@@ -58,7 +60,8 @@ def verify_resume(
 
     Raises `UserError` if a training fails by itself.
     """
-    write_text(folder / "recipe.toml", shortened(recipe, steps).to_toml())
+    decided = resolve_micro_batches(replace(recipe, machine=resolve_machine(recipe.machine)))  # the same for both
+    write_text(folder / "recipe.toml", shortened(decided, steps).to_toml())
     rng = random.Random(seed)
     verdicts = []
     for number, (name, stage) in enumerate(STAGES.items()):
@@ -68,7 +71,8 @@ def verify_resume(
         whole.train()
         killed = _Trained(folder, "killed", stage, steps)
         killed_at = []
-        for lines in sorted(rng.sample(range(len(whole.lines()) - 1), own_kills)):
+        before_the_last = range(len(whole.lines()) - 1)
+        for lines in sorted(rng.sample(before_the_last, min(own_kills, len(before_the_last)))):
             say(f"{name}: training again, killed after {lines} steps")
             killed_at += killed.kill(lines, rng.random() * whole.seconds_a_step)
         killed.train()
@@ -81,14 +85,14 @@ def verify_resume(
 def shortened(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with checkpoints and measurements so often that some come within `steps`; a measurement is short."""
     often = max(2, steps // 4)
-    keep = {"save_every": often, "eval_every": often + 1, "sample_every": 0, "keep_checkpoints": 0}
+    keep = {"save_every": often, "eval_every": often + 1, "sample_every": 0, "core_every": 0, "keep_checkpoints": 0}
 
     def short(settings: StageSettings) -> StageSettings:
         tokens = min(settings.eval_tokens, settings.micro_rows * recipe.model.sequence_len)
-        return replace(settings, eval_tokens=tokens, **keep)
+        return replace(settings, eval_tokens=tokens, tasks=(), **keep)
 
     base = replace(short(recipe.base), num_iterations=steps)
-    return replace(recipe, base=base, mid=short(recipe.mid), sft=replace(short(recipe.sft), tasks=()))
+    return replace(recipe, base=base, mid=short(recipe.mid), sft=short(recipe.sft))
 
 
 class _Trained:
