@@ -4,17 +4,16 @@ from parrotlet.chat import Conversation, Message, Part
 from parrotlet.errors import UserError
 
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+SAID, CALL = {"type": "text", "text": "a"}, {"type": "python", "text": "1+1"}
+RESULT = {"type": "python_output", "text": "2"}
 
 
 def test_reads_texts_and_parts():
-    call = {
-        "role": "assistant",
-        "content": [{"type": "text", "text": "a"}, {"type": "python", "text": "1+1"}],
-    }
+    call = {"role": "assistant", "content": [SAID, CALL, RESULT]}
     conversation = Conversation.from_messages([USER, call], "here")
     assert conversation.messages == (
         Message("user", "Hi"),
-        Message("assistant", (Part("text", "a"), Part("python", "1+1"))),
+        Message("assistant", (Part("text", "a"), Part("python", "1+1"), Part("python_output", "2"))),
     )
     assert conversation.messages[1].text == "a"
 
@@ -30,6 +29,8 @@ def test_reads_texts_and_parts():
         ([{"role": "user", "content": None}], "must be a text"),
         ([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "must be a text"),
         ([USER, {"role": "assistant", "content": [{"type": "image", "text": ""}]}], "part 1: expected"),
+        ([USER, {"role": "assistant", "content": [CALL, SAID]}], "message 2: in parts, each python is followed by"),
+        ([USER, {"role": "assistant", "content": [SAID, RESULT]}], "message 2: in parts, each python is followed by"),
         ([ASSISTANT, USER], "message 1 has the role 'assistant' where 'user' is due"),
         ([USER, USER], "message 2 has the role 'user' where 'assistant' is due"),
         ([USER, {"role": "system", "content": "x"}], "message 2 has the role 'system'"),

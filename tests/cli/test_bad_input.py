@@ -193,6 +193,8 @@ def test_a_task_without_a_judge_is_refused_before_anything_is_trained(recipe, pa
         (["run", "--recipe", "tinny"], "no recipe 'tinny' (did you mean 'tiny'?)"),
         (["run", "--recipe", "no/such.toml"], "no/such.toml: no such recipe file"),
         (["run", "--recipe", "RECIPE", "--set", "base.num_iteration=3"], "did you mean 'num_iterations'?"),
+        (["data", "overlap", "--run", "runs/tpyo"], "runs/tpyo is not a run"),
+        (["plan", "--run", "runs/tpyo"], "runs/tpyo is not a run"),
         (["xray", "base", "--recipe", "RECIPE", "--row", "99"], "--row 99: step 0 of base has the rows 0 to 3"),
         (["xray", "mid", "--recipe", "RECIPE", "--step", "9999"], "there is no step 9999"),
     ],

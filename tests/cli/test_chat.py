@@ -69,7 +69,7 @@ def test_messages_of_several_lines(monkeypatch, lines, message):
 
 def test_a_stage_is_changed_within_a_conversation(chat):
     out = chat("Hello?", "/stage base", "Again?", "/stage rl", "")
-    assert "no stage 'rl'; there are base, sft" in out
+    assert "no stage 'rl'; trained are base, sft" in out
     assert out.count("you> ") == 5
     from_base = chat("/stage base", "Hello?", "")
     assert answers(from_base) == answers(chat("Hello?", "", options=(*OPTIONS, "--stage", "base")))
@@ -85,8 +85,21 @@ def test_a_call_and_its_result_are_told_apart(chat, run, monkeypatch):
     assert "It is ⟦6*7 → 42⟧42!" in chat("What?", "", options=("--max-tokens", "40", "--temperature", "0"))
 
 
-def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path):
+@pytest.fixture
+def ends_with(run, monkeypatch):
+    """Makes the model answer with a text and end, whatever it is asked."""
+    t = run.tokenizer()
+
+    def answer(text):
+        wants = script(t, [*t.encode(text), t.assistant_end], lambda row: len(row) - row[::-1].index(t.assistant_start))
+        monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
+
+    return answer
+
+
+def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path, ends_with):
     """And a system prompt begins one, too."""
+    ends_with("Hm.")
     saved = tmp_path / "talk.jsonl"
     out = chat("One?", "/reset", "Two?", f"/save {saved}", "/system Be brief.", "Three?", f"/save {saved}", "")
     assert out.count("[a new conversation]") == 2
@@ -95,11 +108,24 @@ def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path):
     assert [message["role"] for message in second] == ["system", "user", "assistant"]
 
 
-def test_what_is_saved_can_be_trained_on(chat, tmp_path):
+def test_what_is_saved_can_be_trained_on(chat, tmp_path, ends_with):
+    ends_with("Hm.")
     saved = tmp_path / "talk.jsonl"
+    out = chat(f"/save {saved}", "/system Be brief.", f"/save {saved}", "")
+    assert out.count("there is no whole answer to save yet") == 2
+    assert not saved.exists()
     chat("One?", "/save", f"/save {saved}", f"/save {tmp_path}/none/x", "")
     conversation = Conversation.from_messages(json.loads(saved.read_text()), "saved")
     conversation.check_trainable("saved")
+
+
+def test_an_answer_that_was_cut_off_is_not_saved(chat, tmp_path, ends_with):
+    """It would be taught as one that ends there."""
+    ends_with("A long answer.")
+    saved = tmp_path / "talk.jsonl"
+    out = chat("One?", f"/save {saved}", "", options=("--max-tokens", "2", "--temperature", "0"))
+    assert "there is no whole answer to save yet" in out
+    assert not saved.exists()
 
 
 def test_the_tokens_of_an_answer(chat, run):

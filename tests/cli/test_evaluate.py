@@ -123,7 +123,7 @@ def test_humaneval_is_asked_where_programs_may_be_run(run, evaluate, isolation):
 def test_humaneval_is_left_out_where_they_may_not(run, evaluate, refused, isolation):
     """The notice names the flag, once; a run is scored without it. Who asks for it by name is refused."""
     isolation(False)
-    told = evaluate("--limit", 1)
+    told = evaluate()
     assert told.err.count("humaneval is left out: no isolation here: PARROTLET_UNISOLATED_PYTHON") == 1
     assert list(tasks_of(run)) == ["identity", "multiple-choice"]
     assert scored(run, "sft")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrotlet.engine import Sampling
-from parrotlet.engine.sampling import Sampler, draw, next_tokens
+from parrotlet.engine.sampling import LEAST_TEMPERATURE, Sampler, draw, next_tokens
 from parrotlet.errors import UserError
 
 MANY = [(i + 0.5) / 4000 for i in range(4000)]
@@ -76,11 +76,25 @@ def test_the_repetition_penalty_is_that_of_its_paper():
     assert next_tokens(scores.clone(), cap, allowed, [sampler])[0] == [0]  # 2, 1.5, 1.9, -2
 
 
+def test_the_least_temperature_draws_a_token():
+    assert draw(torch.tensor([[15.0, -15.0, 14.9]]), Sampling(temperature=LEAST_TEMPERATURE), [0.999]) == [0]
+
+
+@pytest.mark.parametrize("beside", [{"temperature": 0}, {"temperature": 1}, {"temperature": 0, "logprobs": 1}])
+def test_the_likeliest_token_does_not_depend_on_what_others_ask_for(beside):
+    """Scores that the cap makes equal: the first of them would be taken after it."""
+    scores = torch.tensor([[30.0, 30.000004], [1.0, 2.0]])
+    samplers = [Sampler(Sampling(**settings), prompt=[]) for settings in ({"temperature": 0}, beside)]
+    assert next_tokens(scores, 15.0, torch.zeros(2, 1), samplers)[0][0] == 1
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"temperature": -1},
         {"temperature": float("nan")},
+        {"temperature": 1e-40},
+        {"repetition_penalty": 1e-45},
         {"top_k": 0},
         {"top_p": 0},
         {"top_p": 1.5},

@@ -255,15 +255,29 @@ def test_an_item_holds_any_character(bundle, char):
     assert who.items() == [item]
 
 
+BEYOND = '{"context_options": ["He", "She"], "continuation": " sat", "gold": 2}'
+
+
 def test_missing_files_are_named_and_bad_lines_too(bundle, model):
     there, missing = read_bundle(bundle)
     assert [task.name for task in there] == ["pick", "who", "say"]
     assert [task.name for task in missing] == ["gone"]
     path = bundle / "eval_data" / "a" / "who.jsonl"
-    for line, found in (("{", "not JSON"), ('{"gold": 1}', "context_options"), ("3", "context_options")):
+    for line, found in (
+        ("{", "not JSON"),
+        ('{"gold": 1}', "context_options"),
+        ("3", "context_options"),
+        (BEYOND, "gold"),
+    ):
         path.write_text(path.read_text().split("\n", 1)[0] + f"\n{line}\n")
         with pytest.raises(UserError, match=rf"who.jsonl, line 2: .*{found}"):
             there[1].items()
+    path.write_text("")
+    with pytest.raises(UserError, match=r"who\.jsonl: there is no item"):
+        there[1].items()
+    (bundle / "core.yaml").write_text("icl_tasks: []")
+    with pytest.raises(UserError, match="lists no task"):
+        read_bundle(bundle)
     (bundle / "core.yaml").write_text("icl_tasks: [{label: 3}]")
     with pytest.raises(UserError, match="not the evaluation bundle"):
         read_bundle(bundle)

@@ -32,7 +32,7 @@ TEXTS = st.lists(
     ),
     max_size=5,
 ).map("".join)
-KINDS = ("text", "python", "python_output")
+CALL = ("python", "python_output")
 
 
 @st.composite
@@ -48,9 +48,9 @@ def conversations(draw):
 def answers(draw):
     if draw(st.booleans()):
         return draw(TEXTS)
-    kinds = draw(st.lists(st.sampled_from(KINDS), max_size=6))
-    apart = [kind for i, kind in enumerate(kinds) if kind != "text" or i == 0 or kinds[i - 1] != "text"]
-    return [{"type": kind, "text": draw(TEXTS)} for kind in apart]
+    pieces = draw(st.lists(st.sampled_from([("text",), CALL]), max_size=4))
+    apart = [piece for i, piece in enumerate(pieces) if piece == CALL or i == 0 or pieces[i - 1] == CALL]
+    return [{"type": kind, "text": draw(TEXTS)} for piece in apart for kind in piece]
 
 
 def ids_of(theirs, messages, **kwargs):

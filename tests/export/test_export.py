@@ -1,6 +1,8 @@
 """The folder as a whole: its files, its card, and what is refused."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -93,6 +95,19 @@ def test_a_folder_that_holds_something_is_left_alone(trained, tmp_path):
     with pytest.raises(UserError, match="is there already"):
         export_stage(trained, "sft", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_folder_one_is_in_is_not_replaced(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is there already"):
+        export_stage(trained, "sft", Path())
+
+
+def test_stages_before_it_need_not_be_there(trained, tmp_path):
+    run = Run.open(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(run.stage_folder("base"))
+    export_stage(run, "sft", tmp_path / "out")
+    assert "| sft |" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_failed_export_leaves_nothing(trained, tmp_path):

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from parrotlet.cli import main
 from parrotlet.errors import UserError
 from parrotlet.export import Imported, export_stage
+from parrotlet.inspect import Material, take_xray
 from parrotlet.recipe import Recipe
+from parrotlet.stages import STAGES
 from parrotlet.train import Run, load_model, run_pipeline, train_stage
 from small_run import write_small_run
 
@@ -44,6 +46,7 @@ def test_training_goes_on_from_it(exported_run, tmp_path):
     imported = Imported.read(exported_run[1])
     run = Run.begin(tmp_path / "again", imported.recipe(recipe_for(tmp_path)))
     imported.put_into(run)
+    assert len(take_xray(Material.of_run(run), STAGES["base"]).rows), "what training on from it would read"
     train_stage(run, "mid")
     assert run.load("mid").state["started_from"] == "base@0"
     assert list(run_pipeline(run)["stages"]) == ["base", "mid", "sft"]

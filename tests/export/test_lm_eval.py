@@ -191,6 +191,15 @@ def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
     assert beside["results"].keys() == {"parrotlet_pick", "parrotlet_say"}
     assert beside["results"]["parrotlet_pick"] == written["results"]["parrotlet_pick"]
     assert not Noted.read
+    monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], f"{tasks}, parrotlet_pick", "--limit", "3"])
+    main()
+    assert "keeps what 5 samples gave" in capsys.readouterr().err
+    assert json.loads((run.stage_folder("base") / "lm_eval.json").read_text()) == beside
+    monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], f"{tasks},"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "name the tasks to ask, too: parrotlet_pick" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["parrotlet", *args[:4], "parrotlet_nothing"])
     with pytest.raises(SystemExit) as ended:
         main()

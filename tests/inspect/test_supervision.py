@@ -68,12 +68,9 @@ class Given(Task):
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-PARTS = st.lists(
-    st.builds(
-        lambda kind, text: {"type": kind, "text": text}, st.sampled_from(["text", "python", "python_output"]), TEXT
-    ),
-    max_size=4,
-)
+SAID = st.tuples(st.builds(lambda text: {"type": "text", "text": text}, TEXT))
+CALL = st.tuples(TEXT, TEXT).map(lambda c: ({"type": "python", "text": c[0]}, {"type": "python_output", "text": c[1]}))
+PARTS = st.lists(st.one_of(SAID, CALL), max_size=3).map(lambda parts: [part for some in parts for part in some])
 EXCHANGE = st.tuples(TEXT, st.one_of(TEXT, PARTS))
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,19 @@ def test_any_tokenizer_json_is_read_and_shows_what_ours_does(tokenizer, tmp_path
     for text in ("Weng earns $12", "小鹦鹉🦜 says\nhello", "", "\x00 \t"):
         assert other.split(text) == ours.split(text)
     assert other.vocab_size == tokenizer.vocab_size
+    assert other.split("\ud83d") == ours.split("\ud83d")
+
+
+def test_what_a_tokenizer_json_says_of_lengths_is_passed_over(tokenizer, tmp_path):
+    """Others' pad and cut to what their model takes."""
+    tokenizer.save(tmp_path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs.enable_truncation(4)
+    theirs.enable_padding(length=4)
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    other = any_splitter(tmp_path / "tokenizer.json")
+    for text in ("a", "Weng earns $12 an hour"):
+        assert other.split(text) == our_splitter(tokenizer, "ours").split(text)
 
 
 @pytest.mark.real_data

@@ -3,6 +3,8 @@
 import openai
 import pytest
 
+from parrotlet.serve.forms import CompletionForm
+
 ASK = [{"role": "user", "content": "What is 3 and 3?"}]
 
 
@@ -87,6 +89,18 @@ def test_completions_go_on_with_texts_and_with_ids(client, run):
     assert "".join(several.choices[3].logprobs.tokens) == several.choices[3].text
     streamed = client.completions.create(prompt=text, stream=True, **asked)
     assert "".join(chunk.choices[0].text for chunk in streamed) == by_text.choices[0].text
+
+
+def test_where_a_token_begins_in_the_text(run):
+    """In characters; a character of several tokens begins where the first of them does."""
+    tokenizer, text = run.tokenizer(), "a 小🦜 b"
+    ids = tokenizer.encode(text)
+    offsets = list(CompletionForm(tokenizer)._offsets(ids))
+    pieces = [tokenizer.token_bytes(id) for id in ids]
+    for place, offset in enumerate(offsets):
+        before = b"".join(pieces[:place]).decode(errors="ignore")
+        assert offset == len(before)
+    assert offsets[-1] < len(text) < len(ids)
 
 
 def test_a_wrong_model_and_a_bad_value_are_the_clients_errors(client):

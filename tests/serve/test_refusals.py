@@ -34,6 +34,7 @@ def answered(*parts):
         ({"n": 17}, 400, "n may be 16 at most"),
         ({"n": 9}, 429, "8 are the most"),
         ({"temperature": "hot"}, 400, "temperature"),
+        ({"temperature": 1e-40}, 400, "temperature"),
         ({"top_logprobs": 3}, 400, "top_logprobs needs logprobs"),
         ({"presence_penalty": 1}, 400, "presence_penalty"),
         ({"tools": []}, 400, "tools: Extra inputs are not permitted"),
@@ -102,6 +103,8 @@ def test_with_a_key_nothing_but_the_page_and_the_health_is_open(run):
 def test_beyond_loopback_a_key_is_needed(run):
     with pytest.raises(UserError, match="set a key with --api-key or PARROTLET_API_KEY"):
         serve_run(run, host="0.0.0.0", port=0, api_key=None, without_key=False, limits=Limits())
+    with pytest.raises(UserError, match="ASCII"):
+        serve_run(run, host="127.0.0.1", port=0, api_key="鹦鹉", without_key=False, limits=Limits())
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "::", "example.org")] == [
         True, True, True, False, False,
     ]  # fmt: skip

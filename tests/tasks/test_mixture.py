@@ -4,10 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from parrotlet.chat import Conversation, Message
+from parrotlet.errors import UserError
 from parrotlet.tasks import Task, TaskMixture, TaskSequence
 from parrotlet.tasks.rows import Rows, RowTask
 from parrotlet.tasks.select import Selection, cut_out, hold_out
@@ -62,6 +63,11 @@ def test_a_mixture_holds_every_item_as_often_as_its_task_says(tasks: list[Number
         task, item = mixture.locate(index)
         assert mixture[index] == tasks[task][item]
         assert mixture.where(index) == f"t{task}, row {item}"
+
+
+def test_a_weight_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"task few: .* of its 100 items is not one; 0\.01 is the least"):
+        TaskMixture([Numbers("many", 100), Numbers("few", 100, repeat=0.004)], seed=1)
 
 
 @given(many_tasks)
@@ -149,6 +155,7 @@ def test_about_one_row_in_twenty_is_held_out() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.floats(0.05, 4)), min_size=1, max_size=4), st.integers(0, 2**32))
 def test_a_weight_need_not_be_whole(sizes: list[tuple[int, float]], seed: int) -> None:
+    assume(all(round(size * weight) for size, weight in sizes))
     tasks = [Numbers(f"t{i}", size, weight) for i, (size, weight) in enumerate(sizes)]
     mixture = TaskMixture(tasks, seed)
     found = Counter(mixture.locate(i) for i in range(len(mixture)))

@@ -98,7 +98,11 @@ def _message(raw: object, where: str) -> Message:
         return Message(role, content)
     if role != "assistant" or not isinstance(content, Sequence):
         raise UserError(f"{where}: the content of a {role} message must be a text, found {_shown(content)}")
-    return Message(role, tuple(_part(p, f"{where}, part {i + 1}") for i, p in enumerate(content)))
+    parts = tuple(_part(p, f"{where}, part {i + 1}") for i, p in enumerate(content))
+    calls = [i for i, part in enumerate(parts) if part.type == "python"]
+    if calls != [i - 1 for i, part in enumerate(parts) if part.type == "python_output"]:
+        raise UserError(f"{where}: in parts, each python is followed by its python_output")
+    return Message(role, parts)
 
 
 def _part(raw: object, where: str) -> Part:

@@ -99,8 +99,10 @@ class Talk:
 
     def __init__(self, run: Run, stage: StageName, system: str | None, sampling: Sampling, *, tools: bool) -> None:
         self._run, self._system, self._sampling, self._tools = run, system, sampling, tools
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, markup=False, soft_wrap=True)
         self._last: Completion | None = None
+        self._whole = 0
+        """How many messages there are before the first answer that was cut off."""
         self.use_stage(stage)
         self.reset()
 
@@ -126,10 +128,7 @@ class Talk:
 
     def use_stage(self, name: str) -> None:
         """Answer with another stage from now on; the conversation stays."""
-        there = self._run.stages()
-        if name not in there:
-            raise UserError(f"no stage {name!r}; there are {', '.join(there)}")
-        self.stage = cast("StageName", name)
+        self.stage = choose_stage(self._run, cast("StageName", name))
         self._tokenizer = self._run.tokenizer()
         self._engine = Engine(load_model(self._run, self.stage), self._tokenizer, rows=1)
 
@@ -141,6 +140,7 @@ class Talk:
     def reset(self, _: str = "") -> None:
         """Forget what was said."""
         self._messages = (Message("system", self._system),) if self._system else ()
+        self._whole = len(self._messages)
         self._last = None
 
     def ask(self, text: str) -> None:
@@ -149,10 +149,12 @@ class Talk:
         completion = self._stream(Conversation(messages))
         self._sampling = replace(self._sampling, seed=self._sampling.seed + 1)
         if completion is None:
-            self._console.print(" [interrupted]", style="dim", markup=False)
+            self._console.print(" [interrupted]", style="dim")
             return
-        self._console.print(_how_it_ended(completion, self._sampling), style="dim", markup=False)
+        self._console.print(_how_it_ended(completion, self._sampling), style="dim")
+        whole = len(self._messages) == self._whole and completion.finish != "length"
         self._last, self._messages = completion, (*messages, Message("assistant", completion.parts))
+        self._whole = len(self._messages) if whole else self._whole
 
     def show_tokens(self, _: str = "") -> None:
         """The tokens of the last answer."""
@@ -172,13 +174,17 @@ class Talk:
         """Add the conversation to a file, a line of JSON."""
         if not name:
             raise UserError("say where to: /save FILE")
-        line = json.dumps([dataclasses.asdict(message) for message in self._messages], ensure_ascii=False)
+        saved, left_out = self._messages[: self._whole], len(self._messages) - self._whole
+        if not any(message.role == "assistant" for message in saved):
+            raise UserError("there is no whole answer to save yet")
+        line = json.dumps([dataclasses.asdict(message) for message in saved], ensure_ascii=False)
         try:
             with Path(name).expanduser().open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
             raise UserError(f"{name}: can't be written ({error.strerror})") from None
-        print(f"[{len(self._messages)} messages added to {name}]")
+        more = f"; {left_out} are left out, from the first answer on that was cut off" if left_out else ""
+        print(f"[{len(saved)} messages added to {name}{more}]")
 
     def _stream(self, conversation: Conversation) -> Completion | None:
         completion = None
@@ -188,7 +194,7 @@ class Talk:
                     completion = event.completion
                 else:
                     before, after, style = SHOWN[event.kind]
-                    self._console.print(f"{before}{event.text}{after}", end="", style=style, markup=False)
+                    self._console.print(f"{before}{event.text}{after}", end="", style=style)
         except KeyboardInterrupt:
             return None
         return completion

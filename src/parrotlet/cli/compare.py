@@ -37,7 +37,7 @@ def compare(
         b: The other one, of the same kind.
         stage: Of two recipes or runs: compare this stage, as two stages are compared.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if a in STAGES and b in STAGES:
         if stage:
             raise UserError("--stage names the stage of two recipes or runs; here are two stages already")

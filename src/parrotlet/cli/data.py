@@ -37,7 +37,7 @@ def data(
         ngram: overlap: how many words in a row have to be the same.
         json: overlap: one JSON object a pair of training source and evaluation, with all passages.
     """
-    sources = Sources(options.read())
+    sources = Sources(options.look())
     if action == "download":
         download_recipe(sources)
         print("everything that the recipe reads is here")

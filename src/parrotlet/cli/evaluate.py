@@ -19,7 +19,7 @@ from ..train import ProgressLine, Run, askable, load_model, score_stage
 from ..train.machine import resolve_machine
 from .core_report import keep_core, measure_core
 from .lm_eval_report import measure_lm_eval
-from .options import latest_run
+from .options import choose_stage, latest_run
 from .report import print_table
 
 TEMPERATURE = 0.8
@@ -74,7 +74,9 @@ def evaluate(
         measure_core(HuggingFaceModel(hf, device=device, trust_code=trust_code), core, names, limit)
         return
     opened = Run.open(run or latest_run())
-    stages: list[StageName] = [stage] if stage else opened.stages()
+    stages: list[StageName] = opened.stages()
+    if stage or not stages:
+        stages = [choose_stage(opened, stage)]
     with opened.lock():
         for name in stages:
             if core is not None:

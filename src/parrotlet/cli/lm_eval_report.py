@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,15 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
         raise UserError(f"--lm-eval needs the package lm-eval: pip install 'parrotlet[lm-eval]' ({error})") from None
     line = ProgressLine(stage, 1)
     model = LmEvalModel(load_model(run, stage), run.tokenizer(), on_progress=line)
+    tasks = [name.strip() for name in tasks if name.strip()]
     folders = [name for name in tasks if Path(name).is_dir()]
     names = [name for name in tasks if name not in folders]
     manager = TaskManager(include_path=list(folders), include_defaults=False)
     if not set(names) <= set(manager.all_subtasks):  # lm-eval's own are thousands of files, which take it a while
         manager = TaskManager(include_path=list(folders))
+    if not names:
+        there = f": {', '.join(sorted(manager.all_subtasks))}" if folders else ""
+        raise UserError(f"--lm-eval {', '.join(folders)}: name the tasks to ask, too{there}")
     if unknown := [name for name in names if not manager.match_tasks([name])]:
         raise UserError(f"--lm-eval {', '.join(unknown)}: lm-eval has no such task; `lm-eval ls tasks` lists them")
     found: Any = simple_evaluate(model, tasks=names, limit=limit, task_manager=manager, log_samples=False)
@@ -50,5 +55,12 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
     before: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if before.get("checkpoint") != checkpoint:
         before = {}
-    kept = {name: before.get(name, {}) | found[name] for name in ("results", "n-samples", "versions")}
+    asked = {name: n["effective"] for name, n in before.get("n-samples", {}).items()}
+    poorer = [name for name, n in found["n-samples"].items() if asked.get(name, 0) > n["effective"]]
+    for name in poorer:
+        print(f"{name}: lm_eval.json keeps what {asked[name]} samples gave", file=sys.stderr)
+    kept = {
+        part: before.get(part, {}) | {name: value for name, value in found[part].items() if name not in poorer}
+        for part in ("results", "n-samples", "versions")
+    }
     write_json(path, {"checkpoint": checkpoint} | kept)

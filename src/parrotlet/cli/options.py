@@ -48,6 +48,12 @@ class RecipeOptions:
             name = str(folder / "recipe.toml")
         return Recipe.load(name or "tiny", self._overrides())
 
+    def look(self) -> Recipe:
+        """The recipe, for what begins no run: one that is named has to be there."""
+        if self.run is not None:
+            Run.open(self.run)
+        return self.read()
+
     @property
     def changes(self) -> bool:
         """Whether anything but the run is given."""
@@ -94,16 +100,21 @@ def latest_run() -> Path:
     found = list(RUNS.glob("*/recipe.toml"))
     if not found:
         raise UserError("there is no run here yet: parrotlet run makes one, or name one with --run")
-    return max(found, key=lambda path: path.parent.stat().st_mtime).parent
+    return max((path.parent for path in found), key=written_at)
+
+
+def written_at(run: Path) -> float:
+    """When something was last written to the run, in seconds of the epoch."""
+    return max(path.stat().st_mtime for path in (run, *run.glob("*.json"), *run.glob("*/*.jsonl")))
 
 
 def choose_stage(run: Run, stage: StageName | None) -> StageName:
-    """The stage asked for, or the last one that has been trained."""
-    if stage is not None:
-        return stage
+    """The stage asked for, which has to be trained, or the last one that is."""
     there = run.stages()
+    if stage is not None and there and stage not in there:
+        raise UserError(f"{run.folder}: no stage {stage!r}; trained are {', '.join(there)}")
     if not there:
         raise UserError(
             f"{run.folder} has no trained stage yet: parrotlet train {next(iter(STAGES))} --run {run.folder}"
         )
-    return there[-1]
+    return stage or there[-1]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..errors import UserError
 from ..train import Run
-from .options import RUNS
+from .options import RUNS, written_at
 from .report import accuracy
 
 
@@ -24,12 +24,12 @@ def runs(folder: Path = RUNS) -> None:
     Args:
         folder: Where to look.
     """
-    found = sorted((path.parent for path in folder.glob("*/recipe.toml")), key=lambda run: -run.stat().st_mtime)
+    found = sorted((path.parent for path in folder.glob("*/recipe.toml")), key=lambda run: -written_at(run))
     if not found:
         print(f"no runs in {folder}/ yet: parrotlet run makes one")
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for run in found:
-        changed = datetime.fromtimestamp(run.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        changed = datetime.fromtimestamp(written_at(run)).strftime("%Y-%m-%d %H:%M")
         console.print(Text.assemble((str(run), "bold"), f"  changed {changed}"), soft_wrap=True)
         for line in _described(run):
             console.print(Padding(line, (0, 0, 0, 2)))

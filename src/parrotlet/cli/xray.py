@@ -61,7 +61,7 @@ def xray(
         for number in taken.rows:
             print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        _show(taken, item, table, Console(highlight=False))
+        _show(taken, item, table, Console(highlight=False, markup=False))
 
 
 def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from ..errors import UserError
 
+LEAST_TEMPERATURE = 0.0001
+PENALTIES = (0.01, 1000)
+"""Beyond these, logits would leave what float32 holds."""
 LIKELIEST = 1024
 """Tokens that are sorted at first for top-p; all of them only where these don't reach its probability."""
 
@@ -44,11 +47,13 @@ class Sampling:
     """Tell each sampled token's log-probability, and the likeliest tokens in its place, so many; None tells nothing."""
 
     def __post_init__(self) -> None:
-        _check("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 or more")
+        warm = LEAST_TEMPERATURE <= self.temperature < float("inf")
+        _check("temperature", self.temperature, self.temperature == 0 or warm, f"0, or at least {LEAST_TEMPERATURE}")
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
         for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
             _check(name, share, share is None or 0 < share <= 1, "above 0 and at most 1")
-        _check("repetition_penalty", self.repetition_penalty, 0 < self.repetition_penalty < float("inf"), "above 0")
+        (least, most), penalty = PENALTIES, self.repetition_penalty
+        _check("repetition_penalty", penalty, least <= penalty <= most, f"{least} to {most}")
         _check("stop", self.stop, isinstance(self.stop, tuple) and all(self.stop), "texts that are not empty")
         _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1")
         _check("logprobs", self.logprobs, self.logprobs is None or self.logprobs >= 0, "at least 0")
@@ -94,16 +99,21 @@ def next_tokens(
     `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S logits, the special tokens' among
     them.
     """
-    if all(_takes_likeliest(s) for s in samplers):  # the cap changes no order
-        return _likeliest(_forbid(scores_BV, allowed_BS)), [None] * len(samplers)
-    logits_BV = _capped(scores_BV, softcap)
+    greedy = [row for row, s in enumerate(samplers) if s.sampling.temperature == 0 and s.seen is None]
     wanted = [row for row, s in enumerate(samplers) if s.sampling.logprobs is not None]
+    if len(greedy) == len(samplers) and not wanted:
+        return _likeliest(_forbid(scores_BV, allowed_BS)), [None] * len(samplers)
+    # Before the cap, which makes nearly equal scores equal: so a row's token does not depend on what others ask for.
+    likeliest = _likeliest(_forbid(scores_BV[greedy], allowed_BS[greedy])) if greedy else []
+    logits_BV = _capped(scores_BV, softcap)
     logprobs_WV = logits_BV[wanted].log_softmax(-1) if wanted else ()
     _forbid(logits_BV, allowed_BS)
     for row, sampler in enumerate(samplers):
         if sampler.seen is not None:
             _penalise(logits_BV[row], sampler)
     tokens = _draw_all(logits_BV, samplers)
+    for row, token in zip(greedy, likeliest, strict=True):
+        tokens[row] = token
     logprobs: list[Logprob | None] = [None] * len(samplers)
     for row, logprobs_V in zip(wanted, logprobs_WV, strict=True):
         logprobs[row] = _logprob(logprobs_V, tokens[row], samplers[row].sampling.logprobs or 0)
@@ -186,11 +196,6 @@ def _capped(scores_BV: Tensor, softcap: float) -> Tensor:
 def _forbid(logits_BV: Tensor, allowed_BS: Tensor) -> Tensor:
     logits_BV[:, -allowed_BS.shape[1] :] += allowed_BS
     return logits_BV
-
-
-def _takes_likeliest(sampler: Sampler) -> bool:
-    s = sampler.sampling
-    return s.temperature == 0 and sampler.seen is None and s.logprobs is None
 
 
 def _check(name: str, value: object, fine: bool, expected: str) -> None:

@@ -49,7 +49,10 @@ class CoreTask:
 
     def items(self) -> list[dict[str, Any]]:
         """All items; raises `UserError`, naming the line, if one is none."""
-        return [self._item(number, line) for number, line in read_lines(self.path, self.path)]
+        items = [self._item(number, line) for number, line in read_lines(self.path, self.path)]
+        if not items:
+            raise UserError(f"{self.path}: there is no item of {self.name} in it")
+        return items
 
     def _item(self, number: int, line: bytes) -> dict[str, Any]:
         fields = FIELDS[self.kind]
@@ -58,6 +61,12 @@ class CoreTask:
             if not isinstance(item, dict) or not isinstance(item.get(name), kind):
                 found = repr(item)[:80]
                 raise UserError(f"{self.path}, line {number}: an item of {self.name} needs {name!r}, found {found}")
+        options = item.get("choices") or item.get("context_options")
+        if "gold" in fields and not 0 <= item["gold"] < len(options or ()):
+            raise UserError(
+                f"{self.path}, line {number}: gold must be the place of an answer, counted from 0; there are "
+                f"{len(options or ())}, and it is {item['gold']}"
+            )
         return item
 
 
@@ -67,6 +76,8 @@ def read_bundle(folder: Path) -> tuple[list[CoreTask], list[CoreTask]]:
         listed = yaml.safe_load((folder / "core.yaml").read_text("utf-8"))["icl_tasks"]
         chances = {row["Eval Task"]: float(row["Random baseline"]) for row in _table(folder / "eval_meta_data.csv")}
         tasks = [_task(entry, chances, folder) for entry in listed]
+        if not tasks:
+            raise ValueError("core.yaml lists no task")
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}: not the evaluation bundle of CORE, with core.yaml and eval_meta_data.csv "

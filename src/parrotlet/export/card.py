@@ -11,7 +11,7 @@ from ..recipe import StageSettings
 from ..stages import STAGES, StageName
 from ..tasks import TaskSpec
 from ..train import Run
-from ..train.checkpoint import list_checkpoints
+from ..train.checkpoint import list_checkpoints, read_state
 
 _HEADER = """---
 library_name: transformers
@@ -96,10 +96,10 @@ def _training(run: Run, stage: StageName, state: dict[str, Any]) -> str:
 def _lineage(run: Run, stage: StageName, state: dict[str, Any]) -> list[tuple[StageName, dict[str, Any]]]:
     """The stages that the weights went through, the first one first: the step that was taken on, and where it began."""
     before, _, step = state["started_from"].partition("@")
-    if before not in STAGES:
+    if before not in run.stages():  # random weights, an import, or a stage that is no longer there
         return [(stage, state)]
     name = STAGES[before].name
-    earlier = run.load(name).state | {"step": int(step)}
+    earlier = read_state(run.newest(name)) | {"step": int(step)}
     return [*_lineage(run, name, earlier), (stage, state)]
 
 

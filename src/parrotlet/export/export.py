@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from ..errors import UserError
+from ..files import written_aside
 from ..model import ModelConfig
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
@@ -19,26 +19,21 @@ from .card import model_card
 from .tokenizer_files import chat_template, tokenizer_config, tokenizer_json
 from .weights import MODELING_FILE, their_config, their_weights
 
-ASIDE = ".aside"
-
 
 def export_stage(run: Run, stage: StageName, to: Path, step: int | None = None) -> list[Path]:
     """Write a stage's checkpoint (default: its last) into the folder `to`; returns its files.
 
     The folder appears whole or not at all. Raises `UserError` if it is there and holds something.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    to = to.absolute()
+    if to.exists() and (not to.is_dir() or any(to.iterdir()) or to.samefile(Path.cwd())):
         raise UserError(f"{to} is there already; remove it, or name another folder with --to")
-    aside = to.with_name(to.name + ASIDE)
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        _write_files(run, stage, step, aside)
-        aside.replace(to)
+        with written_aside(to) as aside:
+            aside.mkdir()
+            _write_files(run, stage, step, aside)
     except OSError as error:
         raise UserError(f"{to}: can't be written ({error.strerror or error}); make room or name another") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return sorted(to.iterdir())
 
 

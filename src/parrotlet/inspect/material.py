@@ -13,7 +13,7 @@ from ..recipe import Recipe
 from ..stages import Stage, StageName
 from ..tokenizer import Tokenizer
 from ..train import Run, Sources, recipe_tokenizer
-from ..train.checkpoint import checkpoint_folder, list_checkpoints, load_checkpoint
+from ..train.checkpoint import checkpoint_folder, list_checkpoints, read_state
 from ..train.setup import horizon
 
 
@@ -78,7 +78,7 @@ class Material:
         if self.run is None or at is None:
             return 0, self.order(stage).start()
         folder = checkpoint_folder(self.run.stage_folder(stage.name), at)
-        return at, load_checkpoint(folder, optimizer=False).state["order"]
+        return at, read_state(folder)["order"] or self.order(stage).start()  # of an import: nothing
 
     def checkpoint_before(self, stage: StageName, step: int) -> int | None:
         """The last checkpoint of the run at or before `step`; None if there is none."""

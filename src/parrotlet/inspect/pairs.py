@@ -37,7 +37,7 @@ class Finder:
     def place(self, name: str) -> tuple[int, int]:
         """The step that first holds the conversation `TASK[INDEX]`, and its row there; `UserError` if none does."""
         tasks = self.order.mixture.tasks
-        match = re.fullmatch(r"(.+)\[(\d+)\]", name)
+        match = re.fullmatch(r"(.+)\[(0|[1-9]\d*)\]", name)
         for task in tasks:
             if match and task.name == match[1] and int(match[2]) < len(task):
                 where = task.where(int(match[2]))

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..model import GPT
 from ..stages import STAGES, Stage
 from ..train import Run, load_model
-from ..train.checkpoint import list_checkpoints
+from ..train.checkpoint import list_checkpoints, read_state
 from .material import Material
 from .segments import Segment, segments_of_row
 
@@ -107,7 +107,7 @@ def model_before(run: Run, stage: Stage, step: int) -> tuple[GPT, str]:
         raise UserError(f"{run.folder} has no checkpoint of {stage.name} to measure with")
     if earlier := [s for s in steps if s <= step]:
         return load_model(run, stage.name, earlier[-1]), f"{stage.name}@{earlier[-1]}"
-    name, _, at = run.load(stage.name).state["started_from"].partition("@")
+    name, _, at = read_state(run.newest(stage.name))["started_from"].partition("@")
     if name in STAGES and int(at) in list_checkpoints(run.stage_folder(STAGES[name].name)):
         return load_model(run, STAGES[name].name, int(at)), f"{name}@{at}"
     return load_model(run, stage.name, steps[0]), f"{stage.name}@{steps[0]} (none earlier is kept)"

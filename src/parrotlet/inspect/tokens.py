@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..files import read_text
 from ..tokenizer import PUBLISHED_PATTERNS, Tokenizer, load_rank_file
 from ..tokenizer.stored import byte_alphabet
+from ..tokenizer.training import without_surrogates
 
 Split = Callable[[str], list[tuple[int, str]]]
 
@@ -51,9 +52,12 @@ def any_splitter(path: Path) -> Splitter:
         other = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself
         raise UserError(f"{path}: not a tokenizer.json that the library `tokenizers` reads ({error})") from None
+    other.no_truncation()
+    other.no_padding()
     by_bytes = isinstance(other.decoder, tokenizers.decoders.ByteLevel)
 
     def split(text: str) -> list[tuple[int, str]]:
+        text = without_surrogates(text)
         encoding = other.encode(text, add_special_tokens=False)
         found = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
         return [(id, _of_bytes(token) if by_bytes else text[a:b]) for id, token, (a, b) in found]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import accumulate
 from typing import Any
 
 from ..engine import Completion, Event
@@ -109,5 +110,12 @@ class CompletionForm:
             "tokens": texts,
             "token_logprobs": [logprob.value for logprob in logprobs],
             "top_logprobs": [{self._tokenizer.token_text(id): p for id, p in logprob.top} for logprob in logprobs],
-            "text_offset": [0, *accumulate(map(len, texts))][: len(texts)],
+            "text_offset": list(self._offsets(completion.ids)),
         }
+
+    def _offsets(self, ids: Sequence[int]) -> Iterator[int]:
+        """Where in the text each token begins, in characters; what goes on with one, where that begins."""
+        decoder, at = codecs.getincrementaldecoder("utf-8")("replace"), 0
+        for id in ids:
+            yield at
+            at += len(decoder.decode(self._tokenizer.token_bytes(id)))

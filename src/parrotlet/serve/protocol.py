@@ -64,10 +64,6 @@ class ChatMessage(Strict):
             raise ValueError(
                 "content and the text in parts differ: leave out content, or parts if the text was changed"
             )
-        types = [part.type for part in self.parts]
-        calls = [i for i, kind in enumerate(types) if kind == "python"]
-        if calls != [i - 1 for i, kind in enumerate(types) if kind == "python_output"]:
-            raise ValueError("in parts, each python is followed by its python_output")
         return self
 
     @property
@@ -97,11 +93,13 @@ class Request(Strict):
     n: int = Field(1, ge=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: float | None = Field(None, ge=0, le=1000, description="0 takes the likeliest token. Default: 0.6")
+    temperature: float | None = Field(
+        None, ge=0, le=1000, description="0 takes the likeliest token; else at least 0.0001. Default: 0.6"
+    )
     top_k: int | None = Field(None, ge=0, lt=2**31, description="Among the k likeliest; 0: all. Default: 50")
     top_p: float | None = Field(None, gt=0, le=1)
     min_p: float | None = Field(None, gt=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=1000)
+    repetition_penalty: float = Field(1.0, ge=0.01, le=1000)
     seed: Seed | None = Field(None, description="The same seed gives the same answer. Default: another one each time")
     stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
     max_tokens: int | None = Field(

@@ -37,8 +37,8 @@ def answer_routes(models: Models, metrics: Metrics) -> APIRouter:
     @router.post("/v1/completions", response_model=None)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Go on with a text, or with token ids."""
-        served = await models.get(body.model)
         _check_room("n, times the prompts,", body.n * len(body.prompts), models.limits.choices)
+        served = await models.get(body.model)
         prompts = [prompt for prompt in body.prompts for _ in range(body.n)]
         answers = Answers(served, metrics, prompts, body.sampling())
         return await respond(request, answers, CompletionForm(served.tokenizer), body, tools=False, slide=False)

@@ -37,6 +37,8 @@ def serve_run(run: Run, *, host: str, port: int, api_key: str | None, without_ke
             f"--host {host} lets other computers ask: set a key with --api-key or PARROTLET_API_KEY, "
             "or say --without-key if nobody else can reach it"
         )
+    if api_key is not None and not api_key.isascii():
+        raise UserError("--api-key: a key is made of ASCII characters; others don't travel in the header Authorization")
     app = build_app(run, limits, api_key=api_key, any_host=beyond)
     config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=GRACE_SECONDS)
     with bind(host, port) as bound, contextlib.suppress(KeyboardInterrupt):

@@ -61,7 +61,7 @@ def load(spec: TaskSpec, hub: Hub) -> Task:
     assert spec.dataset is not None, "a spec of custom-json names its file"
     if spec.split == "test":
         raise UserError(f"{spec.dataset}: a file of your own has no test split; use train or validation")
-    lines = hub.once(("conversations", spec.dataset), lambda: _checked(Path(spec.dataset or "")))
+    lines = hub.once(("conversations", spec.dataset), lambda: _checked(Path(spec.dataset or "").expanduser()))
     task = hold_out(CustomJson(spec.task, spec.dataset, spec.split, lines), spec.split)
     if len(lines) and not len(task):
         raise UserError(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..chat import Conversation
+from ..errors import UserError
 from .base import Task, digest
 
 
@@ -69,7 +70,14 @@ class TaskMixture(_Joined):
     def __init__(self, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(tasks)
         self.seed = seed
-        self._starts = _starts([round(len(task) * task.repeat) for task in self.tasks])
+        counts = [round(len(task) * task.repeat) for task in self.tasks]
+        for task, count in zip(self.tasks, counts, strict=True):
+            if len(task) and not count:
+                raise UserError(
+                    f"task {task.name}: repeat × weight = {task.repeat:g} of its {len(task)} items is not one; "
+                    f"{1 / len(task):.2g} is the least, or leave the task out"
+                )
+        self._starts = _starts(counts)
         self._order = np.random.Generator(np.random.PCG64(seed)).permutation(self._starts[-1])
         self._drawn = functools.cache(self._draw)
 
