@@ -156,6 +156,13 @@ def test_a_torn_checkpoint_and_another_tokenizer(recipe, parrotlet, tmp_path):
     assert (code, err.count("error: ")) == (2, 1)
     assert "model.safetensors" in err
     weights.write_bytes(whole)
+    state = weights.with_name("state.json")
+    said = state.read_text()
+    state.write_text(said[:-9])
+    code, err = parrotlet("train", "base", "--recipe", recipe, "--run", run)
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "damaged: state.json can't be read" in err
+    state.write_text(said)
     other = tmp_path / "other"
     command = ("train", "tokenizer", "--recipe", recipe, "--run", other, "--set", "tokenizer.vocab_size=310")
     assert parrotlet(*command)[0] == 0
