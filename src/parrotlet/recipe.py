@@ -178,7 +178,7 @@ class StageSettings:
     sample_every: int = 0
     """Steps between samples of what the model writes. 0: only at the end."""
     save_every: int = 1000
-    """Steps between checkpoints. The last step is always saved."""
+    """Steps between checkpoints. The last step is saved, too, and so is every step before it is measured or sampled."""
     keep_checkpoints: int = 2
     """How many checkpoints are kept; older ones are removed. 0: all."""
     keep_every: int = 0
@@ -288,8 +288,8 @@ class Recipe:
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
         for name in ("num_iterations", "target_flops", "conversations_per_step"):
             least |= {f"{stage}.{name}": 1 for stage in STAGES}
-        for name in ("target_param_data_ratio", "lr_scale"):
-            least |= {f"{stage}.{name}": 0 for stage in STAGES}
+        least |= {f"{stage}.target_param_data_ratio": 1e-6 for stage in STAGES}
+        least |= {f"{stage}.lr_scale": 0 for stage in STAGES}
         for name in ("eval_every", "core_every", "save_every", "sample_every", "keep_checkpoints", "keep_every"):
             least |= {f"{stage}.{name}": 0 for stage in STAGES}
         values = self.flat()

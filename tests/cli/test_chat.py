@@ -119,13 +119,33 @@ def test_what_is_saved_can_be_trained_on(chat, tmp_path, ends_with):
     conversation.check_trainable("saved")
 
 
-def test_an_answer_that_was_cut_off_is_not_saved(chat, tmp_path, ends_with):
+def test_an_answer_that_was_cut_off_is_not_saved(chat, tmp_path, run, ends_with):
     """It would be taught as one that ends there."""
     ends_with("A long answer.")
     saved = tmp_path / "talk.jsonl"
     out = chat("One?", f"/save {saved}", "", options=("--max-tokens", "2", "--temperature", "0"))
     assert "there is no whole answer to save yet" in out
     assert not saved.exists()
+    ends_with("Hm.")
+    limit = len(run.tokenizer().encode("Hm.")) + 1
+    out = chat("One?", "Two?", f"/save {saved}", "", options=("--max-tokens", str(limit), "--temperature", "0"))
+    assert "[4 messages added to" in out
+
+
+def test_what_comes_after_an_answer_that_was_cut_off_is_left_out(chat, tmp_path, run, monkeypatch):
+    t, saved = run.tokenizer(), tmp_path / "talk.jsonl"
+    short, long = ([*t.encode(text), t.assistant_end] for text in ("Hm.", "Hm, hm, hm, hm."))
+
+    def wants(row):
+        begins = len(row) - row[::-1].index(t.assistant_start)
+        ids = short if row.count(t.assistant_start) == 1 else long
+        return [ids[min(len(row) - begins, len(ids) - 1)]]
+
+    monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
+    out = chat("One?", "Two?", "Three?", f"/save {saved}", "", options=("--max-tokens", str(len(short))))
+    assert "[2 messages added to" in out
+    assert "4 are left out, from the first answer on that was cut off" in out
+    assert len(json.loads(saved.read_text())) == 2
 
 
 def test_the_tokens_of_an_answer(chat, run):

@@ -15,8 +15,10 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no C++ compile
 def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
     library.cache_clear()
+    torch_lacks.cache_clear()
     yield
     library.cache_clear()
+    torch_lacks.cache_clear()
 
 
 def test_it_is_compiled_once_and_anew_when_its_source_or_what_that_includes_changes(monkeypatch, tmp_path, capsys):
@@ -97,6 +99,7 @@ def test_the_compiler_may_be_a_command_of_several_words(monkeypatch, tmp_path):
     ("device", "change", "lacking"),
     [
         ("cpu", lambda patch: patch.setenv("CXX", "no-such-compiler"), "no C++ compiler"),
+        ("cpu", lambda patch: patch.setenv("CXX", "env g++"), "one program as CXX, not env g++"),
         (
             "cpu",
             lambda patch: patch.setattr(build.sysconfig, "get_path", lambda name: "/no-such-folder"),
@@ -115,7 +118,5 @@ def test_the_compiler_may_be_a_command_of_several_words(monkeypatch, tmp_path):
 )
 def test_what_torchs_compiler_lacks_is_named(device, change, lacking, monkeypatch):
     monkeypatch.setattr(build.sys, "platform", "linux")
-    torch_lacks.cache_clear()
     change(monkeypatch)
     assert lacking in torch_lacks(device)
-    torch_lacks.cache_clear()

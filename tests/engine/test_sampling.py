@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrotlet.engine import Sampling
-from parrotlet.engine.sampling import LEAST_TEMPERATURE, Sampler, draw, next_tokens
+from parrotlet.engine.sampling import PENALTIES, TEMPERATURES, Sampler, draw, next_tokens
 from parrotlet.errors import UserError
 
 MANY = [(i + 0.5) / 4000 for i in range(4000)]
@@ -76,8 +76,12 @@ def test_the_repetition_penalty_is_that_of_its_paper():
     assert next_tokens(scores.clone(), cap, allowed, [sampler])[0] == [0]  # 2, 1.5, 1.9, -2
 
 
-def test_the_least_temperature_draws_a_token():
-    assert draw(torch.tensor([[15.0, -15.0, 14.9]]), Sampling(temperature=LEAST_TEMPERATURE), [0.999]) == [0]
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_at_the_bounds_a_token_is_drawn(temperature, penalty):
+    sampler = Sampler(Sampling(temperature=temperature, repetition_penalty=penalty), prompt=[0, 1])
+    forbidden = torch.tensor([[0.0, -torch.inf]])
+    assert next_tokens(torch.tensor([[20.0, -20.0, 19.0, 30.0]]), 15.0, forbidden, [sampler])[0][0] < 3
 
 
 @pytest.mark.parametrize("beside", [{"temperature": 0}, {"temperature": 1}, {"temperature": 0, "logprobs": 1}])
@@ -94,6 +98,7 @@ def test_the_likeliest_token_does_not_depend_on_what_others_ask_for(beside):
         {"temperature": -1},
         {"temperature": float("nan")},
         {"temperature": 1e-40},
+        {"temperature": 1e39},
         {"repetition_penalty": 1e-45},
         {"top_k": 0},
         {"top_p": 0},

@@ -115,10 +115,12 @@ def test_ten_thousand_random_texts_have_our_ids(theirs, tokenizer):
         [{"role": "user", "content": [{"type": "python", "text": "1"}]}],
         [{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "image", "text": "1"}]}],
         [{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", "text": "1"}] * 2}],
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "python", "text": "1"}]}],
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "python_output", "text": "1"}]}],
     ],
 )
 def test_what_training_could_not_render_is_refused(theirs, messages):
-    with pytest.raises(Exception, match=r"message|turns|types?|join|list index"):
+    with pytest.raises(Exception, match=r"message|turns|types?|join|list index|followed by"):
         ids_of(theirs, messages)
 
 

@@ -103,6 +103,13 @@ def test_the_folder_one_is_in_is_not_replaced(trained, tmp_path, monkeypatch):
         export_stage(trained, "sft", Path())
 
 
+def test_what_is_named_by_a_link_is_written(trained, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert "config.json" in {path.name for path in export_stage(trained, "sft", tmp_path / "link")}
+    assert (tmp_path / "there" / "config.json").exists()
+
+
 def test_stages_before_it_need_not_be_there(trained, tmp_path):
     run = Run.open(shutil.copytree(trained.folder, tmp_path / "run"))
     shutil.rmtree(run.stage_folder("base"))

@@ -79,6 +79,12 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         load_file(tmp_path / "mine.jsonl")
 
 
+def test_a_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.jsonl").write_text(json.dumps(GOOD))
+    assert len(load_file(Path("~/mine.jsonl"))) == 1
+
+
 def test_windows_files(tmp_path: Path) -> None:
     line = json.dumps(GOOD).encode()
     (tmp_path / "mine.jsonl").write_bytes(b"\xef\xbb\xbf" + line + b"\r\n" + line)

@@ -66,7 +66,7 @@ def test_a_mixture_holds_every_item_as_often_as_its_task_says(tasks: list[Number
 
 
 def test_a_weight_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match=r"task few: .* of its 100 items is not one; 0\.01 is the least"):
+    with pytest.raises(UserError, match=r"task few: .* of its 100 items is not one; give it 0\.01 or more"):
         TaskMixture([Numbers("many", 100), Numbers("few", 100, repeat=0.004)], seed=1)
 
 

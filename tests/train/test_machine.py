@@ -1,6 +1,7 @@
 """How a run is computed on a machine that is not the one it began on."""
 
 import dataclasses
+import functools
 import os
 import platform
 from pathlib import Path
@@ -43,12 +44,11 @@ def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
 def test_auto_compiles_where_torch_finds_what_it_needs(here, monkeypatch, capsys, lacking):
     here(bfloat16=True)
     monkeypatch.setattr(machine_module, "torch_lacks", lambda device: lacking)
-    machine_module._can_compile.cache_clear()
+    monkeypatch.setattr(machine_module, "_can_compile", functools.cache(machine_module._can_compile.__wrapped__))
     assert resolve_machine(MachineSettings()).compile == (lacking is None)
     assert resolve_machine(MachineSettings(compile=True)).compile
     resolve_machine(MachineSettings())
     assert capsys.readouterr().err.count("not compiled") == (lacking is not None), "told once"
-    machine_module._can_compile.cache_clear()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the C library of Linux")

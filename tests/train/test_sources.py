@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 
+from parrotlet.data import documents
 from parrotlet.errors import UserError
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.tasks import TaskSpec
 from parrotlet.train import Run, Sources, prepare, recipe_tokenizer, train, train_tokenizer
+from parrotlet.train import sources as sources_module
 from small_run import write_small_run
 
 
@@ -78,6 +80,13 @@ def test_files_that_should_be_there_and_are_not(tmp_path, text):
     write_texts(tmp_path, "shard_00002.jsonl", 50)
     assert len(texts(', validation = ["shard_00002.jsonl"]')[0].documents) == 150, "named for validation, not missing"
     (tmp_path / "shard_00002.jsonl").unlink()
+    for i in (5, 6):
+        write_texts(tmp_path, f"shard_{i:05d}.jsonl", 50)
+    assert (
+        len(texts(', validation = ["shard_00000.jsonl", "shard_00001.jsonl", "shard_00003.jsonl"]')[0].documents) == 100
+    )
+    for i in (5, 6):
+        (tmp_path / f"shard_{i:05d}.jsonl").unlink()
     with pytest.raises(UserError, match="max_files = 7, and there are 3 files for training"):
         texts(", max_files = 7")
     with pytest.raises(UserError, match=r"validation names shard_00009\.jsonl, which is not there"):
@@ -158,3 +167,21 @@ def test_changed_validation_data_are_seen(tmp_path, text):
     lines = again.metrics("base").read()
     assert lines[:4] == before
     assert len(lines) == 12
+
+
+@pytest.mark.parametrize("version", ["PIECES_VERSION", "IMPORT_VERSION"])
+def test_another_way_to_read_the_same_files_is_another_fingerprint(tmp_path, text, monkeypatch, version):
+    run = Run.begin(tmp_path / "run", Recipe.parse(text, "test"))
+    train_tokenizer(run)
+    stage = STAGES["base" if version == "IMPORT_VERSION" else "mid"]
+    before = Sources(run.recipe).fingerprints(stage, run.tokenizer())
+    monkeypatch.setattr(documents if version == "IMPORT_VERSION" else sources_module, version, 99)
+    assert Sources(run.recipe).fingerprints(stage, run.tokenizer()) != before
+
+
+def test_a_word_list_is_read_only_for_what_is_made_of_words(text):
+    """It may have to be downloaded."""
+    sources = Sources(Recipe.parse(text, "test", {"data.words": "nowhere.txt"}))
+    assert len(sources.task(sources.recipe.mid.train[0]))
+    with pytest.raises(UserError, match=r"nowhere\.txt: no such word list"):
+        sources.task(TaskSpec(task="spelling"))

@@ -99,7 +99,7 @@ class Talk:
 
     def __init__(self, run: Run, stage: StageName, system: str | None, sampling: Sampling, *, tools: bool) -> None:
         self._run, self._system, self._sampling, self._tools = run, system, sampling, tools
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._last: Completion | None = None
         self._whole = 0
         """How many messages there are before the first answer that was cut off."""

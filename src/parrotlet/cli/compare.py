@@ -37,7 +37,7 @@ def compare(
         b: The other one, of the same kind.
         stage: Of two recipes or runs: compare this stage, as two stages are compared.
     """
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if a in STAGES and b in STAGES:
         if stage:
             raise UserError("--stage names the stage of two recipes or runs; here are two stages already")
@@ -69,7 +69,7 @@ def _print_stages(a: Side, b: Side, names: tuple[str, str], console: Console) ->
     one, other = examples(a, b)
     console.print()
     console.print("the same conversation in both" if one.where == other.where else "an example of each", style="bold")
-    console.print(f"{LEGEND}\n", markup=False)
+    console.print(f"{LEGEND}\n")
     print_segment(one, console)
     print_segment(other, console)
 

@@ -89,7 +89,7 @@ def _print(results: Sequence[CoreResult], complete: bool, limit: int | None, pub
         label += f"{' of' if complete else ','} the first {limit} of each"
     mean, half = core(results)
     table.add_row(label, "", "", f"{mean:.3f}", f"{mean - half:.3f} – {mean + half:.3f}", _figure(theirs), style="bold")
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(table)
     if not complete:
         console.print("not CORE: that is the mean over all tasks of the bundle", style="dim")

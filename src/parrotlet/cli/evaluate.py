@@ -70,7 +70,7 @@ def evaluate(
     if hf is not None:
         if core is None or run is not None or stage is not None:
             raise UserError("--hf names the model for --core, without --run and --stage: --core BUNDLE --hf FOLDER")
-        device = resolve_machine(MachineSettings()).device
+        device = resolve_machine(MachineSettings(compile=False)).device
         measure_core(HuggingFaceModel(hf, device=device, trust_code=trust_code), core, names, limit)
         return
     opened = Run.open(run or latest_run())

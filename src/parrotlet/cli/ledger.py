@@ -35,7 +35,7 @@ def ledger(run: Path | None = None, json: bool = False) -> None:
         for stage in stages:
             print(json_lines.dumps(dataclasses.asdict(stage), ensure_ascii=False))
         return
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(_table(stages))
     for stage in stages:
         if stage.unlogged:

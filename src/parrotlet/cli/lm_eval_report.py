@@ -56,9 +56,12 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
     if before.get("checkpoint") != checkpoint:
         before = {}
     asked = {name: n["effective"] for name, n in before.get("n-samples", {}).items()}
-    poorer = [name for name, n in found["n-samples"].items() if asked.get(name, 0) > n["effective"]]
-    for name in poorer:
+    poorer = {name for name, n in found["n-samples"].items() if asked.get(name, 0) > n["effective"]}
+    for name in sorted(poorer):
         print(f"{name}: lm_eval.json keeps what {asked[name]} samples gave", file=sys.stderr)
+    members: dict[str, list[str]] = found.get("group_subtasks", {})
+    while groups := {group for group, names in members.items() if poorer & set(names)} - poorer:
+        poorer |= groups
     kept = {
         part: before.get(part, {}) | {name: value for name, value in found[part].items() if name not in poorer}
         for part in ("results", "n-samples", "versions")

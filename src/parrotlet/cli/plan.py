@@ -49,7 +49,7 @@ def plan(
     """
     recipe, there = options.look(), Hardware.parse(hardware)
     price = there.device.price if price is None else price
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(_details(recipe, there, price))
     if depths:
         console.print(_miniseries(recipe, there, price, _numbers(depths)))

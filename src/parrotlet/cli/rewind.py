@@ -43,7 +43,7 @@ def rewind(
     """
     opened = Run.open(run or latest_run())
     name = choose_stage(opened, stage)
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if every < 1 or (worst is not None and worst < 1):
         raise UserError("--every and --worst count from 1")
     if step is not None:

@@ -27,7 +27,7 @@ def runs(folder: Path = RUNS) -> None:
     found = sorted((path.parent for path in folder.glob("*/recipe.toml")), key=lambda run: -written_at(run))
     if not found:
         print(f"no runs in {folder}/ yet: parrotlet run makes one")
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for run in found:
         changed = datetime.fromtimestamp(written_at(run)).strftime("%Y-%m-%d %H:%M")
         console.print(Text.assemble((str(run), "bold"), f"  changed {changed}"), soft_wrap=True)

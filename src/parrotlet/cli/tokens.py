@@ -43,7 +43,7 @@ def tokens(
     material = options.material()
     splitters = [our_splitter(material.tokenizer, material.name)]
     splitters += [_other(beside)] if beside else []
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     for splitter in splitters:
         _show(splitter, passages, ids, console)
 

@@ -61,7 +61,7 @@ def xray(
         for number in taken.rows:
             print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        _show(taken, item, table, Console(highlight=False, markup=False))
+        _show(taken, item, table, Console(highlight=False, markup=False, emoji=False))
 
 
 def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:
@@ -76,7 +76,7 @@ def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:
     if table:
         print_token_table(segments, taken.material.tokenizer, console)
     else:
-        console.print(f"\n{LEGEND}\n", markup=False)
+        console.print(f"\n{LEGEND}\n")
         print_row(segments, padding, console)
     if not item and len(taken.rows) > 1:
         others = f"{len(taken.rows) - 1} more rows, {taken.rows[1]} to {taken.rows[-1]}"

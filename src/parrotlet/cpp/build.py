@@ -30,7 +30,7 @@ _begun: dict[Path, Future[None]] = {}
 
 def compiler() -> list[str] | None:
     """The command of the C++ compiler: CXX, or the system's."""
-    command = shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+    command = shlex.split(os.environ.get("CXX", "")) or ["clang++" if sys.platform == "darwin" else "g++"]
     return command if shutil.which(command[0]) else None
 
 
@@ -40,10 +40,12 @@ def torch_lacks(device_type: str) -> str | None:
     if device_type == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "Triton is not installed"
-        if not any(map(shutil.which, shlex.split(os.environ.get("CC", ""))[:1] or ("gcc", "clang"))):
-            return "no C compiler found (install gcc, or set CC)"
-    elif compiler() is None:
+        if not any(map(shutil.which, [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"])):
+            return "no C compiler found (install gcc, or set CC to one program)"
+    elif (found := compiler()) is None:
         return NO_COMPILER
+    elif len(found) > 1:
+        return f"torch takes one program as CXX, not {' '.join(found)}"
     if sys.platform == "linux" and not Path(sysconfig.get_path("include"), "Python.h").is_file():
         return "Python's headers are missing (install python3-dev, or python3-devel)"
     return None

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ..errors import UserError
 
-LEAST_TEMPERATURE = 0.0001
+TEMPERATURES = (1e-30, 1000)
+"""Of those above 0. Beyond these and the next ones, logits would leave what float32 holds."""
 PENALTIES = (0.01, 1000)
-"""Beyond these, logits would leave what float32 holds."""
 LIKELIEST = 1024
 """Tokens that are sorted at first for top-p; all of them only where these don't reach its probability."""
 
@@ -47,8 +47,9 @@ class Sampling:
     """Tell each sampled token's log-probability, and the likeliest tokens in its place, so many; None tells nothing."""
 
     def __post_init__(self) -> None:
-        warm = LEAST_TEMPERATURE <= self.temperature < float("inf")
-        _check("temperature", self.temperature, self.temperature == 0 or warm, f"0, or at least {LEAST_TEMPERATURE}")
+        least, most = TEMPERATURES
+        fine = self.temperature == 0 or least <= self.temperature <= most
+        _check("temperature", self.temperature, fine, f"0, or {least} to {most}")
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
         for name, share in (("top_p", self.top_p), ("min_p", self.min_p)):
             _check(name, share, share is None or 0 < share <= 1, "above 0 and at most 1")
@@ -111,9 +112,7 @@ def next_tokens(
     for row, sampler in enumerate(samplers):
         if sampler.seen is not None:
             _penalise(logits_BV[row], sampler)
-    tokens = _draw_all(logits_BV, samplers)
-    for row, token in zip(greedy, likeliest, strict=True):
-        tokens[row] = token
+    tokens = _draw_all(logits_BV, samplers, dict(zip(greedy, likeliest, strict=True)))
     logprobs: list[Logprob | None] = [None] * len(samplers)
     for row, logprobs_V in zip(wanted, logprobs_WV, strict=True):
         logprobs[row] = _logprob(logprobs_V, tokens[row], samplers[row].sampling.logprobs or 0)
@@ -142,17 +141,18 @@ def _likeliest(logits_RV: Tensor) -> list[int]:
     return logits_RV.argmax(-1).tolist()
 
 
-def _draw_all(logits_BV: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+def _draw_all(logits_BV: Tensor, samplers: Sequence[Sampler], chosen: dict[int, int]) -> list[int]:
+    """A token a row; those of the rows that are `chosen` already are these."""
     groups: dict[object, list[int]] = {}
     for row, sampler in enumerate(samplers):
-        groups.setdefault(sampler.sampling.alike, []).append(row)
-    tokens = [0] * len(samplers)
+        if row not in chosen:
+            groups.setdefault(sampler.sampling.alike, []).append(row)
+    tokens = dict(chosen)
     for rows in groups.values():
         logits_RV = logits_BV if len(rows) == len(samplers) else logits_BV[rows]
         drawn = draw(logits_RV, samplers[rows[0]].sampling, [samplers[row].next_random() for row in rows])
-        for row, token in zip(rows, drawn, strict=True):
-            tokens[row] = token
-    return tokens
+        tokens |= zip(rows, drawn, strict=True)
+    return [tokens[row] for row in range(len(samplers))]
 
 
 def _least_of_nucleus(weights: Tensor, top_p: float) -> Tensor:

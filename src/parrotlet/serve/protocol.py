@@ -94,7 +94,7 @@ class Request(Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(
-        None, ge=0, le=1000, description="0 takes the likeliest token; else at least 0.0001. Default: 0.6"
+        None, ge=0, le=1000, description="0 takes the likeliest token; else at least 1e-30. Default: 0.6"
     )
     top_k: int | None = Field(None, ge=0, lt=2**31, description="Among the k likeliest; 0: all. Default: 50")
     top_p: float | None = Field(None, gt=0, le=1)

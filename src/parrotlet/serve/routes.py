@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from ..stages import StageName
+from ..train.checkpoint import read_state
 from .answers import Answers
 from .errors import Refusal
 from .forms import ChatForm, CompletionForm
@@ -74,9 +74,9 @@ def state_routes(models: Models, metrics: Metrics) -> APIRouter:
 
 
 def _model(models: Models, name: StageName) -> dict[str, Any]:
-    state = models.run.newest(name) / "state.json"
-    step = json.loads(state.read_text("utf-8"))["step"]
-    created, owner = int(state.stat().st_mtime), models.run.recipe.name
+    folder = models.run.newest(name)
+    step = read_state(folder)["step"]
+    created, owner = int((folder / "state.json").stat().st_mtime), models.run.recipe.name
     return {"id": name, "object": "model", "created": created, "owned_by": owner, "step": step}
 
 

@@ -75,7 +75,7 @@ class TaskMixture(_Joined):
             if len(task) and not count:
                 raise UserError(
                     f"task {task.name}: repeat × weight = {task.repeat:g} of its {len(task)} items is not one; "
-                    f"{1 / len(task):.2g} is the least, or leave the task out"
+                    f"give it {1 / len(task):.2g} or more, or leave the task out"
                 )
         self._starts = _starts(counts)
         self._order = np.random.Generator(np.random.PCG64(seed)).permutation(self._starts[-1])

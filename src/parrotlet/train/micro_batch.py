@@ -42,6 +42,7 @@ def resolve_micro_batches(recipe: Recipe) -> Recipe:
     chosen = [choose_rows(pace, recipe.stage(name), config.sequence_len, most[name]) for name in names]
     decided = dict(zip(names, chosen, strict=True))
     line.close(f"rows at a time: {', '.join(f'{name} {rows}' for name, rows in decided.items())}")
+    torch.cuda.empty_cache()  # other processes may need it; nothing where there is no CUDA
     stages = {name: replace(recipe.stage(name), device_batch_size=decided[name]) for name in names}
     return replace(recipe, **stages)
 
@@ -98,6 +99,7 @@ def _try(model: GPT, rows: int) -> tuple[float, float]:
     batch, on_gpu = any_batch(rows, model.config).to(device), device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
+    model.zero_grad()
     before = torch.cuda.memory_allocated() if on_gpu else 0
     seconds = []
     for _ in range(1 + TRIES):

@@ -45,7 +45,7 @@ def parallelize(model: GPT, device: torch.device, *, recompute: bool = False, co
 
 
 def run_here(model: GPT, device: torch.device, *, recompute: bool = False, compile_rows: int | None = None) -> None:
-    """Choose how `model` is run on `device`, by one rank.
+    """Choose how `model` is run on `device`.
 
     Compiled ones are for training on micro-batches of `compile_rows` rows. Everything else (the rest of a batch,
     measuring) has other shapes from call to call and stays as it is. So how a batch is computed follows from its shape
@@ -53,8 +53,8 @@ def run_here(model: GPT, device: torch.device, *, recompute: bool = False, compi
     """
     if device.type == "cpu":
         functorch.activation_memory_budget = KEPT
-    if model.ngram is not None:
-        model.ngram.sparse = True  # of its gradient, only the rows that a micro-batch touches
+    if model.ngram is not None:  # of its gradient, only the rows that a micro-batch touches; FSDP2 sums dense ones
+        model.ngram.sparse = ranks.world_size() == 1
     run: Run = Block.forward
     if recompute:
         run = functools.partial(checkpoint, run, use_reentrant=False)
@@ -82,8 +82,6 @@ def shard(model: GPT, device: torch.device) -> GPT:
     many positions. Gradients are summed over the ranks in float32, not averaged: the loss's divisor is the number of
     supervised tokens of all of them.
     """
-    if model.ngram is not None:
-        model.ngram.sparse = False  # FSDP2 sums dense gradients
     mesh = rank_mesh(device.type)
     policy = MixedPrecisionPolicy(param_dtype=model.dtype, reduce_dtype=torch.float32)
     for block in model.blocks:

@@ -123,8 +123,9 @@ class Sources:
                 f"{settings.source}: max_files = {settings.max_files}, and there are {len(chosen)} files for training. "
                 f"Add the others, or train on fewer with max_files = {len(chosen)}"
             )
-        up_to = files.index(chosen[-1]) + 1 if chosen else 0
-        check_numbering([file.name for file in files[:up_to]], settings.source)
+        if chosen:
+            between = files[files.index(chosen[0]) : files.index(chosen[-1]) + 1]
+            check_numbering([file.name for file in between], settings.source)
         keep = keep_all if settings.validation else lambda text: not held_out(text, settings.holdout)
         return TextSource(documents=self._open(settings, chosen), weight=settings.weight, keep=keep)
 
