@@ -25,15 +25,14 @@ def export_stage(run: Run, stage: StageName, to: Path, step: int | None = None) 
 
     The folder appears whole or not at all. Raises `UserError` if it is there and holds something.
     """
-    to = to.resolve()
     if to.exists() and (not to.is_dir() or any(to.iterdir()) or to.samefile(Path.cwd())):
         raise UserError(f"{to} is there already; remove it, or name another folder with --to")
     try:
-        with written_aside(to) as aside:
+        with written_aside(to.resolve()) as aside:
             aside.mkdir()
             _write_files(run, stage, step, aside)
             if to.exists():
-                to.rmdir()  # what can't be replaced, or was filled meanwhile, is an error here
+                to.resolve().rmdir()  # what can't be replaced, or was filled meanwhile, is an error here
     except OSError as error:
         raise UserError(f"{to}: can't be written ({error.strerror or error}); make room or name another") from None
     return sorted(to.iterdir())
