@@ -13,12 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
@@ -83,6 +87,15 @@ def gather_shares(share: Sequence[T]) -> list[T]:
     """All items, in their order, from what every rank made of its `own`."""
     shares = gather(list(share))
     return [shares[i % len(shares)][i // len(shares)] for i in range(sum(map(len, shares)))]
+
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether this rank holds only its rows of `tensor`."""
+    if world_size() == 1:  # without the import, which takes half a second
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
 
 
 @contextlib.contextmanager

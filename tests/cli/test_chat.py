@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -157,3 +158,11 @@ def test_the_tokens_of_an_answer(chat, run):
     for id, token, probability in rows:
         assert run.tokenizer().token_text(int(id)) == json.loads(f'"{token}"')
         assert 0 <= float(probability) <= 100
+
+
+def test_an_answer_does_not_wait_for_what_only_training_needs(run):
+    command = "import sys; from parrotlet.cli import main; main(); "
+    command += "sys.exit(' '.join({'torch._dynamo', 'torch.distributed.tensor', 'sympy'} & sys.modules.keys()) or 0)"
+    arguments = ["chat", "--run", str(run.folder), *OPTIONS, "-p", "hello"]
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -54,7 +54,7 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.dtype = config, dtype
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.embedding = Embedding(config.vocab_size, config.width)
         self.ngram = NgramEmbedding(config.ngrams, config.width) if config.ngrams else None
         self.embedding_conv = ShortConv(config.width) if config.short_conv else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
@@ -166,6 +166,13 @@ class GPT(nn.Module):
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
 
+class Embedding(nn.Embedding):
+    """A vector for each token. `GPT.initialise` sets it: what torch does on the meta device imports its compiler."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__(tokens, width, _weight=torch.empty(tokens, width))
+
+
 class NgramEmbedding(nn.EmbeddingBag):
     """A learned vector for each token together with the one before it, and one for it together with the two before it;
     n-grams whose hash is the same share one.
@@ -175,7 +182,7 @@ class NgramEmbedding(nn.EmbeddingBag):
     """
 
     def __init__(self, rows: int, width: int) -> None:
-        super().__init__(rows, width, mode="sum")
+        super().__init__(rows, width, mode="sum", _weight=torch.empty(rows, width))
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, inputs_BT: Tensor, positions_BT: Tensor, before_BTR: Tensor | None = None

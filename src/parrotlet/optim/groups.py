@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import UserError
 from ..model import GPT
+from ..ranks import is_sharded
 from .muon import Muon, local
 from .row_adam import RowAdam
 from .schedule import muon_momentum
@@ -74,7 +74,7 @@ class Optimizers:
         adjusted = (model.config.width / TUNED_WIDTH) ** -0.5
         convolutions = [p for name, p in self._parameters.items() if name.endswith("conv.weight")]
         matrices = [p for name, p in model.blocks.named_parameters() if not name.endswith("conv.weight")]
-        muon = ShardedMuon if isinstance(model.head.weight, DTensor) else Muon
+        muon = ShardedMuon if is_sharded(model.head.weight) else Muon
         self._muon = muon(
             matrices, lr=settings.matrix_lr, weight_decay=settings.weight_decay, block=settings.matrix_block
         )
@@ -146,7 +146,9 @@ class Optimizers:
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
     """A copy of `value` that lies where the parameter does: this rank's rows of it, if it is sharded."""
     value = value.to(parameter.device, copy=True)
-    if isinstance(parameter, DTensor) and value.ndim:
+    if is_sharded(parameter) and value.ndim:
+        from torch.distributed.tensor import distribute_tensor
+
         return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
     return value
 
@@ -163,7 +165,7 @@ def clip_gradients(model: nn.Module, max_norm: float) -> float:
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     numbers = [g.values() if g.is_sparse else local(g) for g in gradients]
     norm = nn.utils.get_total_norm(numbers)
-    if isinstance(gradients[0], DTensor):
+    if is_sharded(gradients[0]):
         squared = norm.square()
         dist.all_reduce(squared, group=gradients[0].device_mesh.get_group())
         norm = squared.sqrt()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from ..dtypes import multiplies_bfloat16
+from ..ranks import is_sharded
 
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -80,7 +80,7 @@ def rows_together(rows: int, block: int) -> int:
 
 def local(tensor: Tensor) -> Tensor:
     """The rows of a sharded tensor that this rank holds, sharing its memory; any other tensor as it is."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_sharded(tensor) else tensor
 
 
 class Muon(torch.optim.Optimizer):

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._functorch import config as functorch
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
 from .. import ranks
@@ -26,6 +24,9 @@ from ..data import NOT_SUPERVISED, PADDING, Batch
 from ..model import GPT
 from ..model.gpt import Block
 from ..optim.sharded_muon import rows_of
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 Run = Callable[..., Tensor]
 
@@ -82,6 +83,8 @@ def shard(model: GPT, device: torch.device) -> GPT:
     many positions. Gradients are summed over the ranks in float32, not averaged: the loss's divisor is the number of
     supervised tokens of all of them.
     """
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
     mesh = rank_mesh(device.type)
     policy = MixedPrecisionPolicy(param_dtype=model.dtype, reduce_dtype=torch.float32)
     for block in model.blocks:
@@ -97,6 +100,8 @@ def shard(model: GPT, device: torch.device) -> GPT:
 @functools.cache
 def rank_mesh(device_type: str) -> DeviceMesh:
     """All ranks, in one dimension."""
+    from torch.distributed.device_mesh import init_device_mesh
+
     return init_device_mesh(device_type, (ranks.world_size(),), mesh_dim_names=("ranks",))
 
 
@@ -123,12 +128,12 @@ def own_rows(batch: Batch) -> Batch:
 
 def whole(tensor: Tensor) -> Tensor:
     """All rows of a sharded tensor, on every rank; each has to call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if ranks.is_sharded(tensor) else tensor
 
 
 def whole_model(model: GPT) -> GPT:
-    """The model with all of its weights, for measuring and generating; `model` itself if it is not sharded."""
-    if not isinstance(model, FSDPModule):
+    """The model with all of its weights, for measuring and generating; with one rank `model` itself."""
+    if ranks.world_size() == 1:
         return model
     with torch.device("meta"):
         plain = GPT(model.config, model.dtype)
@@ -150,7 +155,7 @@ def own_parts(tensors: Mapping[str, Tensor], *, copy: bool = True) -> tuple[dict
     parts, first_rows = {}, {}
     for name, tensor in tensors.items():
         first_rows[name] = 0
-        if isinstance(tensor, DTensor):
+        if ranks.is_sharded(tensor):
             first_rows[name] = rows_of(tensor.shape, ranks.rank(), ranks.world_size()).start
             tensor = tensor.to_local()
         elif not ranks.is_first():
