@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 MOST_BAD_ROWS = 1000
 """Looking for more of them ends here: the file is another than it was taken for."""
 NAMED = 10
@@ -9,6 +11,12 @@ NAMED = 10
 
 class UserError(ValueError):
     """Bad input. The message names the file, the row, what was found and what to do; the exit code is 2."""
+
+
+def missing_package(package: str, extra: str) -> UserError:
+    """What to say where a package that belongs to an extra is not installed."""
+    install = f"{sys.executable} -m pip install --constraint constraints.txt --editable '.[{extra}]'"
+    return UserError(f"{package} is not installed; in Parrotlet's folder: {install}")
 
 
 class BadRows(UserError):

@@ -204,6 +204,20 @@ def test_a_task_without_a_judge_is_refused_before_anything_is_trained(recipe, pa
         (["plan", "--run", "runs/tpyo"], "runs/tpyo is not a run"),
         (["xray", "base", "--recipe", "RECIPE", "--row", "99"], "--row 99: step 0 of base has the rows 0 to 3"),
         (["xray", "mid", "--recipe", "RECIPE", "--step", "9999"], "there is no step 9999"),
+        (["xray", "mid", "--recipe", "RECIPE", "--json", "--table"], "--json, --html and --table are different forms"),
+        (["xray", "mid", "--recipe", "RECIPE", "--item", "gsm8k[0]", "--json"], "leave out --json and --html"),
+        (["rewind", "--every", "2"], "--every is for the hardest segments of a whole stage"),
+        (["rewind", "--worst", "0"], "--every and --worst count from 1"),
+        (["train", "tokenizer", "--recipe", "RECIPE", "--from", "base@1"], "a tokenizer has no checkpoints"),
+        (["data", "download", "--recipe", "RECIPE", "--json"], "--ngram and --json are for data overlap"),
+        (["plan", "--run", "runs/a", "--recipe", "RECIPE"], "give --run or --recipe, not both"),
+        (
+            ["plan", "--recipe", "RECIPE", "--depth", "2", "--set", "model.depth=3"],
+            "model.depth is given twice: 2 and 3",
+        ),
+        (["plan", "--recipe", "RECIPE", "--set", "seed=1", "--set", "seed=2"], "seed is given twice: 1 and 2"),
+        (["import", "out", "--depth", "2"], "model.depth: the model's shape and tokenizer are those of out"),
+        (["serve", "--without-key", "--api-key", "k"], "--without-key, and a key is given"),
     ],
 )
 def test_a_wrong_argument_says_what_there_is(args, says, recipe, parrotlet, tmp_path, monkeypatch):

@@ -179,3 +179,8 @@ def test_bench_refuses_what_can_not_be_measured(trained, parrotlet):
     with pytest.raises(SystemExit) as end:
         parrotlet("bench", "decode", "--rows", 0)
     assert end.value.code == 2
+
+
+def test_options_that_are_given_several_times_all_count(parrotlet):
+    sets = ("--set", "base.num_iterations=7", "seed=2", "--set", "base.tokens_per_step=768")
+    assert "7 steps of 768" in parrotlet("plan", "--recipe", "mine.toml", "--depths", "", *sets)

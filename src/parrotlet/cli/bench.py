@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from ..chat import Conversation, Message, render_prompt
@@ -19,6 +18,7 @@ from ..model import GPT
 from ..stages import StageName
 from ..tokenizer import Tokenizer
 from ..train import Run, load_model
+from .console import plain_console
 from .options import choose_stage, latest_run
 
 QUESTION = "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes. How much did she earn?"
@@ -60,7 +60,7 @@ def bench(
         spread, memory = f"{min(rates):,.0f} to {max(rates):,.0f}", f"{engine.memory_bytes / 2**20:,.0f} MiB"
         table.add_row(str(count), f"{median:,.0f}", spread, f"{median / first:.1f}", memory)
     print(f"{opened.folder}, stage {name}, {str(model.dtype).removeprefix('torch.')}")
-    Console().print(table)
+    plain_console().print(table)
 
 
 def decode_rates(

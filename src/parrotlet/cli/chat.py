@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from ..stages import StageName
 from ..tokenizer import ShownAnswer
 from ..train import Run, load_model
 from ..train.sources import cache_folder
+from .console import plain_console
 from .options import choose_stage, latest_run
 from .typed import history, read_message
 
@@ -99,7 +99,7 @@ class Talk:
 
     def __init__(self, run: Run, stage: StageName, system: str | None, sampling: Sampling, *, tools: bool) -> None:
         self._run, self._system, self._sampling, self._tools = run, system, sampling, tools
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = plain_console(soft_wrap=True)
         self._last: Completion | None = None
         self._whole = 0
         """How many messages there are before the first answer that was cut off."""

@@ -17,6 +17,7 @@ from ..inspect.terminal import LEGEND, print_segment
 from ..recipe import Recipe
 from ..stages import STAGES, Stage, StageName
 from ..train import Run
+from .console import plain_console
 from .options import RecipeOptions
 
 Side = tuple[Material, Stage]
@@ -37,7 +38,7 @@ def compare(
         b: The other one, of the same kind.
         stage: Of two recipes or runs: compare this stage, as two stages are compared.
     """
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     if a in STAGES and b in STAGES:
         if stage:
             raise UserError("--stage names the stage of two recipes or runs; here are two stages already")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from .. import ranks
@@ -19,6 +18,7 @@ from ..evals.language_model import LanguageModel
 from ..evals.statistics import mean_centred
 from ..files import write_json
 from ..train import ProgressLine
+from .console import plain_console
 
 Keep = Callable[[CoreResult, Sequence[str]], None]
 """Called with each result and the names of all tasks of the bundle."""
@@ -89,7 +89,7 @@ def _print(results: Sequence[CoreResult], complete: bool, limit: int | None, pub
         label += f"{' of' if complete else ','} the first {limit} of each"
     mean, half = core(results)
     table.add_row(label, "", "", f"{mean:.3f}", f"{mean - half:.3f} – {mean + half:.3f}", _figure(theirs), style="bold")
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     console.print(table)
     if not complete:
         console.print("not CORE: that is the mean over all tasks of the bundle", style="dim")

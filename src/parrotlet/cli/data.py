@@ -26,7 +26,7 @@ SHOWN = 3
 def data(
     action: tyro.conf.Positional[Literal["download", "overlap"]],
     options: Annotated[RecipeOptions, tyro.conf.arg(name="")],
-    ngram: int = NGRAM,
+    ngram: int | None = None,
     json: bool = False,
 ) -> None:
     """Get the data of a recipe, or look for its evaluations in what it trains on.
@@ -34,14 +34,17 @@ def data(
     Args:
         action: download: fetch what the recipe's stages and evaluations read, and no more. overlap: find evaluation
             questions that stand in the training data; exit code 2 if there are any.
-        ngram: overlap: how many words in a row have to be the same.
+        ngram: overlap: how many words in a row have to be the same. Default: 13.
         json: overlap: one JSON object a pair of training source and evaluation, with all passages.
     """
     sources = Sources(options.look())
     if action == "download":
+        if ngram is not None or json:
+            raise UserError("--ngram and --json are for data overlap")
         download_recipe(sources)
         print("everything that the recipe reads is here")
         return
+    ngram = NGRAM if ngram is None else ngram
     if ngram < 1:
         raise UserError(f"--ngram {ngram} must be at least 1")
     found, too_short = 0, {}

@@ -55,7 +55,8 @@ def evaluate(
         trust_code: Let the folder of --hf run code of its own.
         lm_eval: Ask a run's stage these tasks of lm-eval instead, separated by commas; a folder among them
             defines tasks of your own. The results are written to the stage's lm_eval.json.
-        samples: Draw this many answers to each problem instead, and tell pass@1 to pass@SAMPLES; writes no results.
+        samples: Draw this many answers to each problem with a free answer instead (not of multiple choice), and tell
+            pass@1 to pass@SAMPLES; writes no results.
         temperature: With --samples: higher is more varied. Default: 0.8.
     """
     names = None if tasks is None else [name.strip() for name in tasks.split(",")]

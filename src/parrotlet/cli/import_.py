@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from ..errors import UserError
 from ..export import Imported
 from ..train import Run
 from .options import RUNS, RecipeOptions, program
@@ -25,6 +26,8 @@ def import_(folder: tyro.conf.Positional[Path], options: Annotated[RecipeOptions
         folder: What parrotlet export wrote, or any NanoChat model of transformers with its tokenizer: config.json,
             *.safetensors, tokenizer.json.
     """
+    if shape := options.sets("model.", "tokenizer."):
+        raise UserError(f"{', '.join(shape)}: the model's shape and tokenizer are those of {folder}")
     imported = Imported.read(folder)
     recipe = imported.recipe(options.read())
     run = Run.begin(options.run or RUNS / f"{recipe.name}-imported", recipe)

@@ -6,7 +6,6 @@ import dataclasses
 import json as json_lines
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from ..inspect.ledger import Entry, StageLedger
 from ..inspect.ledger import ledger as read_ledger
 from ..inspect.terminal import percent
 from ..train import Run
+from .console import plain_console
 from .options import latest_run
 
 COLUMNS = ("tokens\nplanned", "\ntrained", "", "superv.\nplanned", "\ntrained", "\nepochs", "\nsplit", "left\nout")
@@ -35,7 +35,7 @@ def ledger(run: Path | None = None, json: bool = False) -> None:
         for stage in stages:
             print(json_lines.dumps(dataclasses.asdict(stage), ensure_ascii=False))
         return
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     console.print(_table(stages))
     for stage in stages:
         if stage.unlogged:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ranks
-from ..errors import UserError
+from ..errors import UserError, missing_package
 from ..files import write_json
 from ..stages import StageName
 from ..train import ProgressLine, Run, load_model
@@ -33,7 +33,7 @@ def measure_lm_eval(run: Run, stage: StageName, tasks: Sequence[str], limit: int
 
         from ..evals.lm_eval_adapter import LmEvalModel
     except ImportError as error:
-        raise UserError(f"--lm-eval needs the package lm-eval: pip install 'parrotlet[lm-eval]' ({error})") from None
+        raise missing_package(f"lm-eval ({error})", "lm-eval") from None
     line = ProgressLine(stage, 1)
     model = LmEvalModel(load_model(run, stage), run.tokenizer(), on_progress=line)
     tasks = [name.strip() for name in tasks if name.strip()]

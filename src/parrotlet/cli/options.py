@@ -28,7 +28,7 @@ class RecipeOptions:
     recipe: Annotated[str | None, UNSAID] = None
     """A built-in recipe (tiny, small-real, speedrun) or a .toml file. Default: the run's own, else tiny."""
     run: Annotated[Path | None, UNSAID] = None
-    """Folder of the run. Default: runs/NAME-OF-RECIPE."""
+    """Folder of the run. Default: what trains uses runs/NAME-OF-RECIPE; what only looks takes the recipe."""
     depth: Annotated[int | None, UNSAID] = None
     """Transformer blocks; width, heads and learning rates follow, where the recipe does not give them."""
     sequence_len: Annotated[int | None, UNSAID] = None
@@ -38,7 +38,7 @@ class RecipeOptions:
     short probe when a run begins."""
     seed: Annotated[int | None, UNSAID] = None
     """Seed of the weights and of the data order."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
+    set: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE …")] = ()
     """Any other keys of the recipe, with TOML values: --set base.num_iterations=50 machine.compile=false"""
 
     def read(self) -> Recipe:
@@ -51,6 +51,8 @@ class RecipeOptions:
     def look(self) -> Recipe:
         """The recipe, for what begins no run: one that is named has to be there."""
         if self.run is not None:
+            if self.recipe is not None:
+                raise UserError("a run has its own recipe: give --run or --recipe, not both")
             Run.open(self.run)
         return self.read()
 
@@ -58,6 +60,10 @@ class RecipeOptions:
     def changes(self) -> bool:
         """Whether anything but the run is given."""
         return self.recipe is not None or bool(self._overrides())
+
+    def sets(self, *sections: str) -> list[str]:
+        """The keys of these sections, such as `model.`, that are changed."""
+        return [key for key in self._overrides() if key.startswith(sections)]
 
     def open_run(self) -> Run:
         """Begin the run, or go on with it."""
@@ -75,7 +81,12 @@ class RecipeOptions:
     def _overrides(self) -> dict[str, Any]:
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
         named |= {f"{stage}.device_batch_size": self.device_batch_size for stage in STAGES}
-        return {key: value for key, value in named.items() if value is not None} | dict(map(_assignment, self.set))
+        changes = {key: value for key, value in named.items() if value is not None}
+        for key, value in (_assignment(text) for texts in self.set for text in texts):
+            if key in changes:
+                raise UserError(f"{key} is given twice: {changes[key]} and {value}")
+            changes[key] = value
+        return changes
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from ..errors import UserError
@@ -23,6 +22,7 @@ from ..train.machine import resolve_machine, use_machine
 from ..train.micro_batch import any_batch, resolve_micro_batches
 from ..train.parallel import run_here
 from ..train.setup import horizon
+from .console import plain_console
 from .options import RecipeOptions
 
 DEPTHS = "8,12,16,20,26,32"
@@ -49,7 +49,7 @@ def plan(
     """
     recipe, there = options.look(), Hardware.parse(hardware)
     price = there.device.price if price is None else price
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     console.print(_details(recipe, there, price))
     if depths:
         console.print(_miniseries(recipe, there, price, _numbers(depths)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..train import Run, duration
+from .console import plain_console
 
 SHOWN_TASKS = 4
 
@@ -32,7 +32,7 @@ def print_table(results: dict[str, Any]) -> None:
             table.add_row("  no calculator", *map(accuracy, without), "", style="dim")
     if any(entry.get("chat_core") for entry in stages.values()):
         table.add_row("ChatCORE", *(_chat_core(entry.get("chat_core")) for entry in stages.values()), "0")
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     console.print()
     console.print(table)
     console.print(
@@ -59,7 +59,7 @@ def print_conversations(run: Run) -> None:
     first: dict[str, dict[str, Any]] = {}
     for answer in run.answers(run.stages()[-1]):
         first.setdefault(answer["task"], answer)
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     for task, answer in list(first.items())[:SHOWN_TASKS]:
         verdict = ("right", "green") if answer["correct"] else ("wrong", "red")
         console.print()

@@ -15,6 +15,7 @@ from ..inspect.rewind import rewind as rewind_step
 from ..stages import STAGES, StageName
 from ..tokenizer import joined
 from ..train import ProgressLine, Run
+from .console import plain_console
 from .options import choose_stage, latest_run, program
 
 SPIKES = 10
@@ -27,7 +28,7 @@ def rewind(
     stage: StageName | None = None,
     step: int | None = None,
     worst: int | None = None,
-    every: int = 1,
+    every: int | None = None,
 ) -> None:
     """Go back from a loss to the rows behind it: the steps that stand out, a step's rows, a stage's hardest rows.
 
@@ -39,13 +40,15 @@ def rewind(
         stage: Which stage. Default: the last one trained.
         step: Show the rows of this step. Default, without --worst: the steps whose loss stands out.
         worst: How many segments to show; without --step the hardest of the whole stage, by its last checkpoint.
-        every: With --worst: look at every Nth step only.
+        every: With --worst, without --step: look at every Nth step only. Default: 1.
     """
+    if (every is not None and every < 1) or (worst is not None and worst < 1):
+        raise UserError("--every and --worst count from 1")
+    if every is not None and (worst is None or step is not None):
+        raise UserError("--every is for the hardest segments of a whole stage: --worst N without --step")
     opened = Run.open(run or latest_run())
     name = choose_stage(opened, stage)
-    console = Console(highlight=False, markup=False, emoji=False)
-    if every < 1 or (worst is not None and worst < 1):
-        raise UserError("--every and --worst count from 1")
+    console = plain_console()
     if step is not None:
         _check_step(opened, name, step)
         scored, checkpoint = rewind_step(opened, STAGES[name], step)
@@ -54,7 +57,7 @@ def rewind(
         _print_segments(scored[:worst], console)
     elif worst is not None:
         line = ProgressLine("rewind", 1)
-        scored, checkpoint = hardest(opened, STAGES[name], worst, every, line)
+        scored, checkpoint = hardest(opened, STAGES[name], worst, every or 1, line)
         line.close()
         head = f"the hardest segments of {name} in {opened.folder}, measured with {checkpoint}"
         console.print(head, soft_wrap=True)

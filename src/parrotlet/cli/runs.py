@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.columns import Columns
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from ..errors import UserError
 from ..train import Run
+from .console import plain_console
 from .options import RUNS, written_at
 from .report import accuracy
 
@@ -27,7 +28,7 @@ def runs(folder: Path = RUNS) -> None:
     found = sorted((path.parent for path in folder.glob("*/recipe.toml")), key=lambda run: -written_at(run))
     if not found:
         print(f"no runs in {folder}/ yet: parrotlet run makes one")
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     for run in found:
         changed = datetime.fromtimestamp(written_at(run)).strftime("%Y-%m-%d %H:%M")
         console.print(Text.assemble((str(run), "bold"), f"  changed {changed}"), soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, missing_package
 from ..train import Run
 from .options import choose_stage, latest_run
 
@@ -30,7 +30,7 @@ def serve(
         host: Address to listen at; 0.0.0.0 is every one of this computer's, and needs a key.
         port: Port to listen at.
         api_key: What clients must send as Authorization: Bearer KEY. Default: what PARROTLET_API_KEY says.
-        without_key: Let other computers ask without a key.
+        without_key: With a --host beyond this computer: let others ask without a key.
         rows: Answers that a stage writes at a time; each has memory for a whole context.
         queue: Answers that wait for a row of a stage; more are refused with 429.
     """
@@ -38,7 +38,10 @@ def serve(
         from ..serve.limits import Limits
         from ..serve.server import serve_run
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'parrotlet[serve]'") from None
+        raise missing_package(str(error.name), "serve") from None
+    api_key = api_key or os.environ.get(KEY) or None
+    if without_key and api_key:
+        raise UserError(f"--without-key, and a key is given: leave out --api-key, and unset {KEY}")
     if rows < 1 or queue < 0:
         raise UserError(f"--rows must be at least 1 and --queue at least 0; found {rows} and {queue}")
     opened = Run.open(run or latest_run())
@@ -47,7 +50,7 @@ def serve(
         opened,
         host=host,
         port=port,
-        api_key=api_key or os.environ.get(KEY) or None,
+        api_key=api_key,
         without_key=without_key,
         limits=Limits(rows=rows, queue=queue),
     )

@@ -15,6 +15,7 @@ from ..inspect import Material
 from ..inspect.tokens import Passage, Splitter, any_splitter, our_splitter, rank_splitter, read_passages
 from ..recipe import Recipe
 from ..train import Run
+from .console import plain_console
 from .options import RecipeOptions
 
 SHADES = ("", "reverse")
@@ -43,7 +44,7 @@ def tokens(
     material = options.material()
     splitters = [our_splitter(material.tokenizer, material.name)]
     splitters += [_other(beside)] if beside else []
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = plain_console()
     for splitter in splitters:
         _show(splitter, passages, ids, console)
 

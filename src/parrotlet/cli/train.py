@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..errors import UserError
 from ..train import train_stage, train_tokenizer
 from ..train.watch import STAND_STILL_SECONDS
 from .options import RecipeOptions
@@ -27,6 +28,8 @@ def train(
         timeout: Seconds for which one of several ranks may stand still before all of them end.
         start: Checkpoint to begin from, such as base@5000. Default: the last one of the stage before.
     """
+    if stage == "tokenizer" and (start or accept_data_change):
+        raise UserError("--from and --accept-data-change are for base, mid and sft: a tokenizer has no checkpoints")
     opened = options.open_run()
     with opened.lock(), resumable(opened, f"train {stage}"):
         if stage in ("tokenizer", "base"):

@@ -14,6 +14,7 @@ from ..inspect import Finder, XRay, segments_of_row, take_xray
 from ..inspect.html import write_page
 from ..inspect.terminal import LEGEND, print_row, print_summary, print_token_table
 from ..stages import STAGES, StageName
+from .console import plain_console
 from .options import RecipeOptions
 
 
@@ -49,6 +50,10 @@ def xray(
     if beside and not html:
         raise UserError("--beside shows two stages in a page: give --html FILE, too (or: parrotlet compare)")
     material, chosen = options.material(), STAGES[stage]
+    if [json, html is not None, table].count(True) > 1:
+        raise UserError("--json, --html and --table are different forms: give one of them")
+    if item and (json or html):
+        raise UserError("--item shows one conversation in the terminal: leave out --json and --html")
     if item and (step or row is not None or world_size > 1):
         raise UserError("--item finds the step and the row by itself: leave out --step, --row and --rank")
     at = Finder(material, chosen).place(item) if item else (step, row)
@@ -61,7 +66,7 @@ def xray(
         for number in taken.rows:
             print(json_lines.dumps(taken.row(number), ensure_ascii=False))
     else:
-        _show(taken, item, table, Console(highlight=False, markup=False, emoji=False))
+        _show(taken, item, table, plain_console())
 
 
 def _show(taken: XRay, item: str | None, table: bool, console: Console) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, missing_package
 from ..model import GPT
 from ..tokenizer import Tokenizer
 from .branches import Batch
@@ -61,7 +61,7 @@ class HuggingFaceModel:
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError:
-            raise UserError("--hf needs the package transformers: pip install 'parrotlet[export]'") from None
+            raise missing_package("transformers", "export") from None
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder}: no model of Hugging Face: there is no config.json")
         try:

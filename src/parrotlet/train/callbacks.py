@@ -10,7 +10,7 @@ from typing import Any
 from .. import ranks
 from ..chat import Conversation, Message, render_prompt
 from ..engine import Engine, Sampling
-from ..errors import UserError
+from ..errors import UserError, missing_package
 from ..evals import evaluate_task
 from ..evals.core import core, evaluate_core_task
 from ..evals.core_bundle import CoreTask
@@ -156,7 +156,7 @@ class Tracker(Callback):
         try:
             self.client = __import__(to)
         except ImportError:
-            raise UserError(f"track.to = {to!r} needs the package {to}: pip install 'parrotlet[track]'") from None
+            raise missing_package(to, "track") from None
         self.project = project
 
     def on_start(self, training: Training) -> None:

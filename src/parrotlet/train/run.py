@@ -68,7 +68,7 @@ class Run:
                 raise UserError(
                     f"{folder} holds a run of another recipe (there → asked now):\n  "
                     + "\n  ".join(refused)
-                    + "\nchoose another folder with --run, or remove this one"
+                    + "\nchoose another folder with --run, give the recipe another name, or remove this folder"
                 )
             with run.lock():  # raises where somebody is about to train it
                 pass
