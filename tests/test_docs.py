@@ -1,10 +1,14 @@
 """The outputs in the documentation are what the program prints."""
 
 import importlib.util
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from parrotlet.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -56,3 +60,30 @@ def test_an_output_that_drifts_is_seen(outputs, monkeypatch):
     monkeypatch.setattr(outputs, "output", lambda command: f"what {command} prints now\n")
     page = "before\n```console\n$ parrotlet runs\nold\n```\nafter\n```\nno command\n```\n"
     assert outputs.regenerated(page) == page.replace("old", "what parrotlet runs prints now")
+
+
+@pytest.mark.slow
+def test_the_recipe_for_your_own_data_runs(tmp_path, monkeypatch, capsys):
+    """With the conversations of that page, and some more of the same kind."""
+    page = (DOCS / "recipes.md").read_text("utf-8")
+    (recipe,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (lines,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    chats = [json.loads(line) for line in lines.splitlines() if line.strip()]
+    chats += [[{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": f"{i}!"}] for i in range(100)]
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(recipe)
+    Path("my_chats.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    Path("my_texts").mkdir()
+    for i in range(400):
+        Path(f"my_texts/{i}.txt").write_text(
+            f"Text number {i} is about {i * i} parrots, {'blue ' * (i % 5)}and green. " * 40
+        )
+    small = ("model.depth=1", "model.width=32", "model.heads=1", "tokenizer.vocab_size=300", "base.num_iterations=2")
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["parrotlet", "run", "--recipe", "mine.toml", "--set", *small, "eval.limit=2", "machine.compile=false"],
+    )
+    main()
+    assert "word-problems" in capsys.readouterr().out
+    assert json.loads(Path("runs/mine/results.json").read_text())["stages"].keys() == {"base", "mid", "sft"}

@@ -117,3 +117,18 @@ def test_split_keeps_whole_exchanges_and_counts_the_rest(tokenizer, conversation
         assert not parts[0].after
     if left_out:
         assert not parts or parts[0].before or parts[-1].after or len(parts) > 1
+
+
+def test_a_part_says_whether_it_has_something_before_and_after_it(tokenizer):
+    def exchange(text):
+        return (Message("user", text), Message("assistant", "yes"))
+
+    def flags(*asked, room):
+        parts, left_out = split_to_fit(Conversation((*itertools.chain(*map(exchange, asked)),)), tokenizer, room)
+        return [(part.before, part.after) for part in parts], left_out
+
+    one, two = (len(render(Conversation(exchange("a") * n), tokenizer)) for n in (1, 2))
+    assert flags("a", "b", room=two) == ([(False, False)], 0)
+    assert flags("a", "b", "c", room=two) == ([(False, True), (True, False)], 0)
+    assert flags("a", "b", "c", room=one) == ([(False, True), (True, True), (True, False)], 0)
+    assert flags("a" * 50, "b", "c" * 50, room=one) == ([(True, True)], 2)

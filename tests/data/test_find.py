@@ -63,6 +63,39 @@ def test_any_place_that_fsspec_reaches(folder, tmp_path, monkeypatch):
         find_files("nonsense://x", Hub())
 
 
+def test_what_was_fetched_is_there_offline(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    for name in ("00", "01"):
+        memory.pipe(f"/away/{name}.jsonl", f'{{"text": "text {name}"}}\n'.encode())
+    online = Documents("m", find_files("memory://away", Hub()))
+    assert list(online) == ["text 00", "text 01"]
+    memory.rm("/away", recursive=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    offline = Documents("m", find_files("memory://away", Hub()))
+    assert (list(offline), offline.fingerprint) == (list(online), online.fingerprint)
+    with pytest.raises(UserError, match=r"memory://other: never looked up before, and HF_HUB_OFFLINE is set"):
+        find_files("memory://other", Hub())
+    for file in (tmp_path / "cache" / "remote").rglob("*.jsonl"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"00\.jsonl is not in the cache, and HF_HUB_OFFLINE is set"):
+        Documents("m", find_files("memory://away", Hub()))
+
+
+def test_an_address_with_a_query_is_named_by_its_path(tmp_path, monkeypatch):
+    pytest.importorskip("aiohttp", reason="fsspec's https:// needs aiohttp")
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    file = tmp_path / "hub" / "datasets" / "org" / "name" / "0.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"text": "a text"}\n')
+    with serving(tmp_path / "hub") as server:
+        address = f"{server.url}/datasets/org/name/resolve/main/0.jsonl?download=true&key={'x' * 300}"
+        assert list(Documents("m", find_files(address, Hub()))) == ["a text"]
+
+
 def test_a_hub_and_a_folder_with_its_layout_give_the_same(tmp_path, monkeypatch):
     from huggingface_hub import constants
 

@@ -218,6 +218,27 @@ def test_a_full_disk_is_called_so(server: HubServer, monkeypatch: pytest.MonkeyP
         Hub().dataset_file(REPO, TRAIN)
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("Data processing error: CAS service error"), f"can't get {TRAIN} from .*CAS service error"),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            f"no room for {TRAIN} in .*cache; make room",
+        ),
+    ],
+)
+def test_what_the_faster_client_raises_is_said(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def failing(*args: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", failing)
+    with pytest.raises(UserError, match=f"org/name: {says}"):
+        Hub().dataset_file(REPO, TRAIN)
+
+
 def test_files_are_identified_without_downloading_them_the_same_way_offline(
     server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +247,8 @@ def test_files_are_identified_without_downloading_them_the_same_way_offline(
     assert online[TRAIN] == hashlib.sha256(served(folder)).hexdigest()
     Hub().dataset_file(REPO, TRAIN)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert Hub().identities(REPO, "*") == online
+    monkeypatch.setenv("PARROTLET_CACHE", str(folder))  # never listed from here
     assert Hub().identities(REPO, "*") == {TRAIN: online[TRAIN]}
 
 

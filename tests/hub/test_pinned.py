@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,13 @@ def test_a_changed_copy_is_noticed(server: HubServer) -> None:
     file = pinned(server, "right.txt")
     fetch_pinned(file).write_bytes(b"something else")
     assert fetch_pinned(file).read_bytes() == CONTENT
+
+
+def test_several_that_need_it_at_once_fetch_it_once(server: HubServer) -> None:
+    file = pinned(server, "right.txt")
+    with ThreadPoolExecutor(4) as pool:
+        assert {path.read_bytes() for path in pool.map(fetch_pinned, [file] * 4)} == {CONTENT}
+    assert sum(asked.method == "GET" for asked in server.asked) == 1
 
 
 def test_offline(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,13 +88,22 @@ def test_an_arc_answer_that_is_no_label(hub: Hub, write_rows: Callable[..., Path
 
 @pytest.mark.parametrize(
     ("changes", "column"),
-    [({"choices": None}, "label"), ({"choices": {"text": ["a", None], "label": ["A", "B"]}}, "text")],
+    [
+        ({"choices": None}, "label"),
+        ({"choices": {"text": ["a", None], "label": ["A", "B"]}}, "text"),
+    ],
 )
 def test_arc_choices_that_are_none(
     hub: Hub, write_rows: Callable[..., Path], changes: dict[str, Any], column: str
 ) -> None:
     task = arc(hub, write_rows, arc_row("AB", "A") | changes, arc_row("AB", "A"))
     with pytest.raises(UserError, match=rf"row 0: the column '{column}' holds .*, expected a list of texts"):
+        task[0]
+
+
+def test_arc_choices_of_another_form(hub: Hub, write_rows: Callable[..., Path]) -> None:
+    task = arc(hub, write_rows, arc_row("AB", "A") | {"choices": ["a", "b"]})
+    with pytest.raises(UserError, match=r"row 0: the column 'label' holds \['a', 'b'\], expected a list of texts"):
         task[0]
 
 

@@ -101,14 +101,14 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
 
 
 def test_validation_is_held_out(tmp_path: Path) -> None:
-    conversations = [[{"role": "user", "content": str(i)}, GOOD[1]] for i in range(45)]
+    conversations = [[{"role": "user", "content": str(i)}, GOOD[1]] for i in range(200)]
     train = load(tmp_path, *conversations)
     validation = load(tmp_path, *conversations, split="validation")
     held_out = {int(c.messages[0].text) for c in validation}
-    assert 0 < len(held_out) < 10
+    assert 0 < len(held_out) < 25
     for i, n in enumerate(sorted(held_out)):
         assert validation.where(i) == f"{tmp_path / 'mine.jsonl'}, line {n + 1}"
-    assert {int(c.messages[0].text) for c in train} == {*range(45)} - held_out
+    assert {int(c.messages[0].text) for c in train} == {*range(200)} - held_out
     with pytest.raises(UserError, match=r"none of its 3 conversations is for validation: .* about one in 20"):
         load(tmp_path, GOOD, GOOD, GOOD, split="validation")
     with pytest.raises(UserError, match="no test split"):
@@ -119,10 +119,11 @@ def test_the_same_conversation_is_on_one_side_only_however_it_is_written(tmp_pat
     conversations = [[{"role": "user", "content": str(i)}, GOOD[1]] for i in range(60)]
     other = [{"id": i, "messages": conversation} for i, conversation in enumerate(conversations)]
     again = [json.dumps(conversation, indent=None, separators=(" , ", " : ")) for conversation in conversations]
+    again += [[dict(reversed(message.items())) for message in conversation] for conversation in conversations]
     sides = [load(tmp_path, *conversations, *other, *again, split=split) for split in ("train", "validation")]
     asked = [{c.messages[0].text for c in side} for side in sides]
     assert not asked[0] & asked[1]
-    assert [len(side) for side in sides] == [3 * len(texts) for texts in asked]
+    assert [len(side) for side in sides] == [4 * len(texts) for texts in asked]
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])

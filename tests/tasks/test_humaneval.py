@@ -39,6 +39,8 @@ def task(hub, write_rows, isolation):
         (BODY, True),
         (f"Here it is:\n```python\n{WHOLE}```\nIt is right.", True),
         (f"```\n{BODY}```", True),
+        (f"```Python\n{WHOLE}```\nIt is right.", True),
+        (f"```python3\n{WHOLE}```", True),
         (f"```python\n{BODY}", True),
         ("def area(r):\n    return helper(math.pi) * r ** 2", True),
         ("    return 3 * r * r\n", False),

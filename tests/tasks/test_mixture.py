@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parrotlet.chat import Conversation, Message
 from parrotlet.errors import UserError
-from parrotlet.tasks import Task, TaskMixture, TaskSequence
+from parrotlet.tasks import Task, TaskMixture
 from parrotlet.tasks.rows import Rows, RowTask
 from parrotlet.tasks.select import Selection, cut_out, hold_out
 
@@ -70,15 +70,6 @@ def test_a_weight_that_leaves_nothing_is_refused() -> None:
         TaskMixture([Numbers("many", 100), Numbers("few", 100, repeat=0.004)], seed=1)
 
 
-@given(many_tasks)
-def test_a_sequence_holds_every_item_once_in_order(tasks: list[Numbers]) -> None:
-    sequence = TaskSequence(tasks)
-    assert len(sequence) == sum(map(len, tasks))
-    assert texts(sequence) == [text for task in tasks for text in texts(task)]
-    with pytest.raises(IndexError):
-        sequence[len(sequence)]
-
-
 def test_the_order_is_a_function_of_the_seed() -> None:
     def order(seed: int) -> list[str]:
         return texts(TaskMixture([Numbers("a", 50), Numbers("b", 50)], seed))
@@ -106,7 +97,6 @@ def test_fingerprints_change_with_items_order_and_weight() -> None:
         fingerprint(a, Numbers("b", 4)),
         fingerprint(a, Numbers("b", 3, repeat=2)),
         fingerprint(a, b, seed=1),
-        TaskSequence([a, b]).fingerprint,
     ]
     assert len({fingerprint(a, b), *others}) == len(others) + 1
 

@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from tiktoken_ext import openai_public
 
 from parrotlet.errors import UserError
-from parrotlet.tokenizer import Tokenizer, compression_report, load_rank_file
+from parrotlet.tokenizer import PUBLISHED_PATTERNS, Tokenizer, compression_report, load_rank_file
 
 PATTERN = r"\S+|\s+"
-CL100K_PATTERN = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
-)
-PATTERNS = {"r50k_base": openai_public.r50k_pat_str, "cl100k_base": CL100K_PATTERN}
+PUBLISHED = ("r50k_base", "cl100k_base")
 
 
 def rank_lines(*extra: bytes) -> list[bytes]:
@@ -91,11 +86,11 @@ def published_vectors(path: Path) -> dict[str, list[tuple[str, list[int]]]]:
 @pytest.fixture(scope="module")
 def oracles(real_data: Path) -> dict[str, tiktoken.Encoding]:
     folder = real_data / "tokenizer_oracles"
-    return {name: load_rank_file(folder / f"{name}.tiktoken", PATTERNS[name], name) for name in PATTERNS}
+    return {name: load_rank_file(folder / f"{name}.tiktoken", PUBLISHED_PATTERNS[name], name) for name in PUBLISHED}
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_vectors(real_data: Path, oracles: dict[str, tiktoken.Encoding], name: str):
     vectors = published_vectors(real_data / "tokenizer_oracles" / "TestPlans.gpt-tokenizer.txt")[name]
     assert len(vectors) == 64

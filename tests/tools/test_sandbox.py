@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def isolation():
 def test_right_programs_pass(program):
     outcome = run_tests(program, "f", TESTS, LIMITS)
     assert outcome.passed, outcome
+
+
+def test_several_threads_at_once():
+    programs = {RIGHT: True, "def f():\n    return 2\n": False, "while True: pass\n": False}
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda program: run_tests(program, "f", TESTS, LIMITS), [*programs] * 4))
+    assert [outcome.passed for outcome in outcomes] == [*programs.values()] * 4
 
 
 @pytest.mark.parametrize(

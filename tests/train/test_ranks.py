@@ -191,7 +191,7 @@ def test_all_stages_on_two_ranks_then_on_one(done):
 def test_what_is_measured_on_the_way_is_shared(done):
     """CORE and tasks, when they are due: in `test_all_stages_…` they are those of one rank."""
     run = Run.open(done / "run-2")
-    for stage, name, due in (("base", "core of 1 tasks", [8, 12]), ("sft", "multiple-choice", [0, 10, 14])):
+    for stage, name, due in (("base", "core of 1 tasks", [8, 12]), ("sft", "multiple-choice", [0, 10, 15])):
         assert [line["step"] for line in run.validation(stage).read() if name in line] == due
 
 

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from parrotlet.world.building import build_world
@@ -72,4 +70,3 @@ def test_names_are_told_apart(world) -> None:
         for language in ("en", "zh"):
             names = [getattr(thing, language) for thing in kind]
             assert len(set(names)) == len(names)
-    assert all(dataclasses.astuple(good) for good in world.goods)

@@ -7,14 +7,14 @@ from parrotlet.world import library, sheets
 from parrotlet.world.cast import Cast
 from parrotlet.world.documents import write_documents
 from parrotlet.world.phrases import prose
-from parrotlet.world.relations import questions, statements
+from parrotlet.world.relations import questions
 from parrotlet.world.splits import stream
 from parrotlet.world.words import word_list
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
-def test_every_fact_is_stated_often_and_in_many_wordings(world, documents) -> None:
+def test_every_fact_is_stated_often_and_in_many_wordings(world, documents, statements) -> None:
     text = "\n".join(document.text for document in documents)
     for fact in world.facts:
         found = [text.count(statement) for statement in statements(fact)]

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from parrotlet.world.relations import questions, relations, shown_value, statements
+from parrotlet.world.relations import questions, relations, shown_value
 from parrotlet.world.splits import SHARES, split_of
 
 
@@ -16,7 +16,7 @@ def test_every_kind_of_fact_has_its_wordings(world) -> None:
         assert len(set(forms)) == len(forms)
 
 
-def test_statements_name_the_entity_and_the_value(world) -> None:
+def test_statements_name_the_entity_and_the_value(world, statements) -> None:
     for fact in world.facts:
         for text in statements(fact):
             value = fact.value.en.removeprefix("a ").removeprefix("an ").casefold()

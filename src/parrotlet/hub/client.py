@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import sha256
+from ..files import cache_folder, sha256, write_json
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -36,17 +36,25 @@ def offline() -> bool:
 
 
 def list_files(repo: str, pattern: str) -> dict[str, str]:
-    """Paths of the files in a dataset, each with the hash of its content; offline, of those that are cached.
+    """Paths of the files in a dataset, each with the hash of its content; offline, as they were when last listed.
 
-    `pattern`: which are needed.
+    Where that was never done (another program has filled the cache), offline those that are cached. `pattern`: which
+    are needed.
     """
-    from huggingface_hub import HfApi, RepoFile
+    from huggingface_hub import HfApi, RepoFile, constants
 
+    key = hashlib.sha256(f"{constants.HF_HUB_CACHE}\0{repo}".encode()).hexdigest()[:32]
+    listing = cache_folder() / "listings" / f"{key}.json"
     api = HfApi(endpoint=endpoint())
     with _user_errors(repo, pattern):
         if not offline():
             tree = api.list_repo_tree(repo, repo_type="dataset", recursive=True)
-            return {file.path: _hash_of(file) for file in tree if isinstance(file, RepoFile)}
+            files = {file.path: _hash_of(file) for file in tree if isinstance(file, RepoFile)}
+            with contextlib.suppress(OSError):
+                write_json(listing, files)
+            return files
+        if listing.exists():
+            return json.loads(listing.read_text("utf-8"))
         cached = Path(api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True))
         files = [file for file in cached.rglob("*") if file.is_file()]
         return {file.relative_to(cached).as_posix(): _stored_hash(file) or sha256(file) for file in files}
@@ -118,12 +126,13 @@ def _user_errors(repo: str, path: str) -> Iterator[None]:
         raise UserError(f"dataset {repo} at {endpoint()} has no file {path}") from None
     except json.JSONDecodeError:
         raise UserError(_out_of_reach(repo, path, "its answer is not a Hub's")) from None
-    except (http_error, OSError) as error:
+    except (http_error, OSError, RuntimeError, ValueError) as error:  # the last two: hf_xet
         raise UserError(_out_of_reach(repo, path, error)) from None
 
 
 def _out_of_reach(repo: str, path: str, reason: object) -> str:
-    if isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT):
+    full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or os.strerror(errno.ENOSPC) in str(reason):
         from huggingface_hub import constants
 
         return f"dataset {repo}: no room for {path} in {constants.HF_HUB_CACHE}; make room, or set HF_HOME elsewhere"

@@ -55,13 +55,19 @@ def fetch_pinned(file: PinnedFile) -> Path:
         raise UserError(
             f"{file.name} is not in the cache, and HF_HUB_OFFLINE is set; unset it, or put the file at {path}"
         )
+    from huggingface_hub.utils import WeakFileLock
+
     failures: list[str] = []
-    for url in file.urls:
-        try:
-            _download(url, file, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(path.with_name(f"{path.name}.lock")):
+        if path.exists() and sha256(path) == file.sha256:  # another process was faster
             return path
-        except Exception as error:  # the HTTP client has errors of its own; the next place may do
-            failures.append(f"{url}: {first_line(error)}")
+        for url in file.urls:
+            try:
+                _download(url, file, path)
+                return path
+            except Exception as error:  # the HTTP client has errors of its own; the next place may do
+                failures.append(f"{url}: {first_line(error)}")
     raise UserError(
         f"{file.name} can't be had:\n  " + "\n  ".join(failures) + f"\nCheck the network, or put the file at {path}"
     )
@@ -70,7 +76,6 @@ def fetch_pinned(file: PinnedFile) -> Path:
 def _download(url: str, file: PinnedFile, path: Path) -> None:
     from huggingface_hub.file_download import http_get
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     with part.open("wb" if file.bytes is None else "ab") as out:
         done = out.tell()

@@ -2,8 +2,7 @@
 
 from .base import Kind, Split, Task
 from .build import build_task
-from .judge import extract_final_value, same_value
-from .mixture import TaskMixture, TaskSequence
+from .mixture import TaskMixture
 from .spec import TAKES, TRAINED_ON_ONLY, TaskSpec
 
 __all__ = [
@@ -13,9 +12,6 @@ __all__ = [
     "Split",
     "Task",
     "TaskMixture",
-    "TaskSequence",
     "TaskSpec",
     "build_task",
-    "extract_final_value",
-    "same_value",
 ]

@@ -12,7 +12,7 @@ from ..chat import Conversation
 Split = Literal["train", "validation", "test"]
 Kind = Literal["choice", "generative"]
 
-ITEMS_VERSION = 2
+ITEMS_VERSION = 3
 """Part of every task's fingerprint: raise it whenever the same data would become other conversations."""
 
 

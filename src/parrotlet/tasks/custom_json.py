@@ -48,8 +48,8 @@ class JsonLines(Rows):
         return parse_json_line(self.path, self.numbers[index], self._lines[index], EXPECTED)
 
     def content(self, index: int) -> object:
-        """The messages, whatever else the line holds."""
-        return _messages(self[index])
+        """The messages, whatever else the line holds and in whatever order."""
+        return _sorted(_messages(self[index]))
 
     def where(self, index: int) -> str:
         """Such as "chat.jsonl, line 3"."""
@@ -89,3 +89,10 @@ def _checked(path: Path) -> JsonLines:
 
 def _messages(row: Any) -> Any:
     return row.get("messages") if isinstance(row, dict) else row
+
+
+def _sorted(value: Any) -> Any:
+    """The same JSON with the keys of its objects in alphabetical order."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

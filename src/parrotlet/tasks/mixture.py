@@ -1,11 +1,10 @@
-"""Several tasks as one: shuffled together, or one after the other."""
+"""Several tasks as one, shuffled together."""
 
 from __future__ import annotations
 
 import bisect
 import functools
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,61 +14,14 @@ from ..errors import UserError
 from .base import Task, digest
 
 
-class _Joined(ABC):
-    """Items of several tasks under one numbering."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tuple(tasks)
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def locate(self, index: int) -> tuple[int, int]:
-        """Which task (its place in `tasks`) and which of its items number `index` is."""
-
-    def __getitem__(self, index: int) -> Conversation:
-        task, item = self.locate(index)
-        return self.tasks[task][item]
-
-    def __iter__(self) -> Iterator[Conversation]:
-        return (self[index] for index in range(len(self)))
-
-    def where(self, index: int) -> str:
-        """The place of an item in its task's data."""
-        task, item = self.locate(index)
-        return self.tasks[task].where(item)
-
-
-class TaskSequence(_Joined):
-    """Tasks one after the other, each once."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        super().__init__(tasks)
-        self._starts = _starts([len(task) for task in self.tasks])
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when an item or the order does."""
-        return digest("sequence", *(task.fingerprint for task in self.tasks))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def locate(self, index: int) -> tuple[int, int]:
-        """Which task (its place in `tasks`) and which of its items number `index` is."""
-        return _locate(self._starts, range(len(self))[index])
-
-
-class TaskMixture(_Joined):
+class TaskMixture:
     """The items of some tasks, shuffled together by `seed`; those of a task with `repeat` = n, n times.
 
     Where n is not whole, the seed draws which of the items come once more.
     """
 
     def __init__(self, tasks: Sequence[Task], seed: int) -> None:
-        super().__init__(tasks)
-        self.seed = seed
+        self.tasks, self.seed = tuple(tasks), seed
         counts = [round(len(task) * task.repeat) for task in self.tasks]
         for task, count in zip(self.tasks, counts, strict=True):
             if len(task) and not count:
@@ -77,7 +29,8 @@ class TaskMixture(_Joined):
                     f"task {task.name}: repeat × weight = {task.repeat:g} of its {len(task)} items is not one; "
                     f"give it {1 / len(task):.2g} or more, or leave the task out"
                 )
-        self._starts = _starts(counts)
+        self._starts = [0, *itertools.accumulate(counts)]
+        """Where each task begins, and at the end the number of all items."""
         self._order = np.random.Generator(np.random.PCG64(seed)).permutation(self._starts[-1])
         self._drawn = functools.cache(self._draw)
 
@@ -99,22 +52,26 @@ class TaskMixture(_Joined):
     def __len__(self) -> int:
         return len(self._order)
 
+    def __getitem__(self, index: int) -> Conversation:
+        task, item = self.locate(index)
+        return self.tasks[task][item]
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return (self[index] for index in range(len(self)))
+
+    def where(self, index: int) -> str:
+        """The place of an item in its task's data."""
+        task, item = self.locate(index)
+        return self.tasks[task].where(item)
+
     def locate(self, index: int) -> tuple[int, int]:
         """Which task (its place in `tasks`) and which of its items number `index` is."""
-        task, place = _locate(self._starts, int(self._order[index]))
+        place = int(self._order[index])
+        task = bisect.bisect_right(self._starts, place) - 1
+        place -= self._starts[task]
         passes, item = divmod(place, len(self.tasks[task]))
         return task, item if passes < int(self.tasks[task].repeat) else int(self._drawn(task)[item])
 
     def _draw(self, task: int) -> np.ndarray:
         """The items of a task in the order in which the last pass, which is not whole, takes them."""
         return np.random.Generator(np.random.PCG64([self.seed, task])).permutation(len(self.tasks[task]))
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
-    """Where each task begins, and at the end the number of all items."""
-    return [0, *itertools.accumulate(sizes)]
-
-
-def _locate(starts: Sequence[int], place: int) -> tuple[int, int]:
-    task = bisect.bisect_right(starts, place) - 1
-    return task, place - starts[task]

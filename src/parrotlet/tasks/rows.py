@@ -25,6 +25,8 @@ class Rows(ABC):
     """Rows of files, numbered from 0; a row is plain Python values."""
 
     paths: Sequence[Path]
+    columns: Sequence[str] = ()
+    """Which columns of the files a row has, where not all."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -37,7 +39,8 @@ class Rows(ABC):
 
         Their content decides, so rows that are alike are never on both sides. Computed once for the same files.
         """
-        known = cache_folder() / "held-out" / f"{digest(type(self).__name__, self.fingerprint, HELD_OUT)[:32]}.npy"
+        key = digest(type(self).__name__, self.fingerprint, HELD_OUT, *self.columns)
+        known = cache_folder() / "held-out" / f"{key[:32]}.npy"
         if not known.exists():
             chosen, progress = np.empty(len(self), dtype=bool), ProgressLine("held out", len(self))
             for i in range(len(self)):
@@ -103,7 +106,8 @@ def text_of(row: Any, column: str, where: str) -> str:
 
 def texts_of(row: Any, column: str, where: str) -> list[str]:
     """A value of a row that has to be a list of texts."""
-    value = row and row[column]
+    value = row.get(column) if isinstance(row, dict) else None
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise UserError(f"{where}: the column {column!r} holds {value!r}, expected a list of texts")
+        found = value if isinstance(row, dict) else row
+        raise UserError(f"{where}: the column {column!r} holds {found!r}, expected a list of texts")
     return value

@@ -167,5 +167,5 @@ def _end(process: subprocess.Popen[bytes], isolated: bool) -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
         os.killpg(process.pid, 9)

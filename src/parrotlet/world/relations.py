@@ -107,11 +107,6 @@ def clause(fact: Fact, rng: random.Random) -> str:
     return fill(rng.choice(relations()[fact.relation].says), slots(fact))
 
 
-def statements(fact: Fact) -> list[str]:
-    """The fact in every wording."""
-    return [capitalised(fill(wording, slots(fact))) for wording in relations()[fact.relation].says]
-
-
 def statement_zh(fact: Fact, rng: random.Random, *, direct: bool = False) -> str:
     """The fact in Chinese; `direct`: in a wording that answers a question."""
     return fill(rng.choice(relations()[fact.relation].says_zh[: DIRECT_ZH if direct else None]), slots(fact))

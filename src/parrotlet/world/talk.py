@@ -40,7 +40,7 @@ class Talk:
 
 
 def write_talk(world: World, number: int, part: Split) -> list[Talk]:
-    """As many conversations as asked, no two alike. No part repeats a talk or a question of another."""
+    """As many conversations as asked, no two alike. No part repeats a talk or an English question of another."""
     rng = stream(world.seed, "talk", part)
     asked = asked_openly(world, part)
     sections = library.read("talk")
