@@ -216,6 +216,8 @@ def test_a_task_without_a_judge_is_refused_before_anything_is_trained(recipe, pa
             "model.depth is given twice: 2 and 3",
         ),
         (["plan", "--recipe", "RECIPE", "--set", "seed=1", "--set", "seed=2"], "seed is given twice: 1 and 2"),
+        (["plan", "--recipe", "RECIPE", "--depth", "2", "--set", "model={depth=3}"], "model is given twice"),
+        (["plan", "--recipe", "RECIPE", "--set"], "--set: name a key and its value"),
         (["import", "out", "--depth", "2"], "model.depth: the model's shape and tokenizer are those of out"),
         (["serve", "--without-key", "--api-key", "k"], "--without-key, and a key is given"),
     ],

@@ -184,3 +184,5 @@ def test_bench_refuses_what_can_not_be_measured(trained, parrotlet):
 def test_options_that_are_given_several_times_all_count(parrotlet):
     sets = ("--set", "base.num_iterations=7", "seed=2", "--set", "base.tokens_per_step=768")
     assert "7 steps of 768" in parrotlet("plan", "--recipe", "mine.toml", "--depths", "", *sets)
+    rows = ("--device-batch-size", "2", "--set", "base.device_batch_size=1")  # what is said when memory is full
+    assert "1 rows; safe" in parrotlet("plan", "--recipe", "mine.toml", "--hardware", "1xH100", "--depths", "", *rows)

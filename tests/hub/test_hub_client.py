@@ -252,6 +252,17 @@ def test_files_are_identified_without_downloading_them_the_same_way_offline(
     assert Hub().identities(REPO, "*") == {TRAIN: online[TRAIN]}
 
 
+def test_offline_a_copy_of_another_revision_is_refused(
+    server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Hub().dataset_file(REPO, TRAIN)
+    (folder / "datasets" / REPO / TRAIN).write_bytes(b"other content")
+    Hub().dataset_files(REPO, "*")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=f"the cached {TRAIN} is of another revision than was listed last"):
+        Hub().dataset_file(REPO, TRAIN)
+
+
 def test_the_server_runs_as_a_script(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, hub_server.__file__, str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

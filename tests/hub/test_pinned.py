@@ -87,6 +87,13 @@ def test_several_that_need_it_at_once_fetch_it_once(server: HubServer) -> None:
     assert sum(asked.method == "GET" for asked in server.asked) == 1
 
 
+def test_a_cache_that_can_not_be_written(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"(?s)list\.txt can't be had:.*file/files/.*Not a directory"):
+        fetch_pinned(pinned(server, "right.txt"))
+
+
 def test_offline(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=r"list\.txt is not in the cache, and HF_HUB_OFFLINE is set.*put the file at"):

@@ -41,6 +41,7 @@ def task(hub, write_rows, isolation):
         (f"```\n{BODY}```", True),
         (f"```Python\n{WHOLE}```\nIt is right.", True),
         (f"```python3\n{WHOLE}```", True),
+        (f"Use ```area``` like so:\n```python\n{WHOLE}```", True),
         (f"```python\n{BODY}", True),
         ("def area(r):\n    return helper(math.pi) * r ** 2", True),
         ("    return 3 * r * r\n", False),

@@ -63,7 +63,7 @@ class RecipeOptions:
 
     def sets(self, *sections: str) -> list[str]:
         """The keys of these sections, such as `model.`, that are changed."""
-        return [key for key in self._overrides() if key.startswith(sections)]
+        return [key for key in self._overrides() if f"{key}.".startswith(sections)]
 
     def open_run(self) -> Run:
         """Begin the run, or go on with it."""
@@ -79,14 +79,17 @@ class RecipeOptions:
         return Material.of_run(Run.open(self.run))
 
     def _overrides(self) -> dict[str, Any]:
+        if () in self.set:
+            raise UserError("--set: name a key and its value, such as base.num_iterations=50")
         named = {"model.depth": self.depth, "model.sequence_len": self.sequence_len, "seed": self.seed}
-        named |= {f"{stage}.device_batch_size": self.device_batch_size for stage in STAGES}
         changes = {key: value for key, value in named.items() if value is not None}
         for key, value in (_assignment(text) for texts in self.set for text in texts):
-            if key in changes:
-                raise UserError(f"{key} is given twice: {changes[key]} and {value}")
+            for other in changes:
+                if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                    raise UserError(f"{key} is given twice: {changes[other]} and {value}")
             changes[key] = value
-        return changes
+        rows = self.device_batch_size
+        return ({f"{stage}.device_batch_size": rows for stage in STAGES} if rows is not None else {}) | changes
 
 
 def _assignment(text: str) -> tuple[str, Any]:

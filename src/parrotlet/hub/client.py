@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files import cache_folder, sha256, write_json
+from ..files import sha256
+from .listings import remember, remembered
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -41,20 +42,17 @@ def list_files(repo: str, pattern: str) -> dict[str, str]:
     Where that was never done (another program has filled the cache), offline those that are cached. `pattern`: which
     are needed.
     """
-    from huggingface_hub import HfApi, RepoFile, constants
+    from huggingface_hub import HfApi, RepoFile
 
-    key = hashlib.sha256(f"{constants.HF_HUB_CACHE}\0{repo}".encode()).hexdigest()[:32]
-    listing = cache_folder() / "listings" / f"{key}.json"
     api = HfApi(endpoint=endpoint())
     with _user_errors(repo, pattern):
         if not offline():
             tree = api.list_repo_tree(repo, repo_type="dataset", recursive=True)
             files = {file.path: _hash_of(file) for file in tree if isinstance(file, RepoFile)}
-            with contextlib.suppress(OSError):
-                write_json(listing, files)
+            remember(_place(repo), files)
             return files
-        if listing.exists():
-            return json.loads(listing.read_text("utf-8"))
+        if (files := remembered(_place(repo))) is not None:
+            return files
         cached = Path(api.snapshot_download(repo, repo_type="dataset", allow_patterns=pattern, local_files_only=True))
         files = [file for file in cached.rglob("*") if file.is_file()]
         return {file.relative_to(cached).as_posix(): _stored_hash(file) or sha256(file) for file in files}
@@ -71,7 +69,21 @@ def download(repo: str, path: str) -> Path:
     with _user_errors(repo, path):
         file = Path(api.hf_hub_download(repo, path, repo_type="dataset", local_files_only=offline()))
         _check_content(file, f"dataset {repo}: {path} from {endpoint()}")
+    if offline() and (listed := (remembered(_place(repo)) or {}).get(path)):
+        stored = _stored_hash(file) or listed
+        if len(stored) == len(listed) and stored != listed:
+            raise UserError(
+                f"dataset {repo}: the cached {path} is of another revision than was listed last, and HF_HUB_OFFLINE is "
+                "set; unset it once"
+            )
     return file
+
+
+def _place(repo: str) -> str:
+    """A dataset as this cache knows it."""
+    from huggingface_hub import constants
+
+    return f"{constants.HF_HUB_CACHE}\0{repo}"
 
 
 def _hash_of(file: RepoFile) -> str:

@@ -58,16 +58,19 @@ def fetch_pinned(file: PinnedFile) -> Path:
     from huggingface_hub.utils import WeakFileLock
 
     failures: list[str] = []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(path.with_name(f"{path.name}.lock")):
-        if path.exists() and sha256(path) == file.sha256:  # another process was faster
-            return path
-        for url in file.urls:
-            try:
-                _download(url, file, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(path.with_name(f"{path.name}.lock")):
+            if path.exists() and sha256(path) == file.sha256:  # another process was faster
                 return path
-            except Exception as error:  # the HTTP client has errors of its own; the next place may do
-                failures.append(f"{url}: {first_line(error)}")
+            for url in file.urls:
+                try:
+                    _download(url, file, path)
+                    return path
+                except Exception as error:  # the HTTP client has errors of its own; the next place may do
+                    failures.append(f"{url}: {first_line(error)}")
+    except OSError as error:
+        failures.append(f"{path}: {first_line(error)}")
     raise UserError(
         f"{file.name} can't be had:\n  " + "\n  ".join(failures) + f"\nCheck the network, or put the file at {path}"
     )

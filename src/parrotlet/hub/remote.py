@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .. import ranks
 from ..errors import UserError
-from ..files import cache_folder, first_line, write_json, written_aside
-from .client import offline
+from ..files import cache_folder, first_line, written_aside
+from .listings import remember, remembered
 
 IDENTIFYING = (
     "size",
@@ -31,16 +32,24 @@ IDENTIFYING = (
 def find(pattern: str, wanted: Callable[[str], bool]) -> dict[str, str]:
     """URLs of the files that match a pattern, or of the `wanted` ones in a folder, each with its identity.
 
-    An identity changes when the file does. Offline: as they were found last. Raises `UserError` if there is none or
-    the place can't be reached.
+    An identity changes when the file does. Where there is none, or the place can't be reached, those that were there
+    when it was looked at last; `UserError` if it never was.
     """
+    try:
+        urls = _look(pattern, wanted)
+    except UserError as error:
+        if (urls := remembered(pattern)) is None:
+            raise
+        if ranks.is_first():
+            print(f"{error}. Going on with the {len(urls)} files that were found there last", file=sys.stderr)
+    else:
+        remember(pattern, urls)
+    return urls
+
+
+def _look(pattern: str, wanted: Callable[[str], bool]) -> dict[str, str]:
     import fsspec
 
-    listing = cache_folder() / "listings" / f"{hashlib.sha256(pattern.encode()).hexdigest()[:32]}.json"
-    if offline():
-        if listing.exists():
-            return json.loads(listing.read_text("utf-8"))
-        raise UserError(f"{pattern}: never looked up before, and HF_HUB_OFFLINE is set; unset it")
     with _user_errors(pattern):
         fs, path = fsspec.url_to_fs(pattern)
         if fs.isdir(path):
@@ -50,8 +59,6 @@ def find(pattern: str, wanted: Callable[[str], bool]) -> dict[str, str]:
         urls = {fs.unstrip_protocol(file): _identity(fs.info(file)) for file in sorted(found)}
     if not urls:
         raise UserError(f"{pattern}: no such file")
-    with contextlib.suppress(OSError):
-        write_json(listing, urls)
     return urls
 
 
@@ -59,13 +66,12 @@ def fetch(url: str, identity: str) -> Path:
     """The cached copy of a file, brought here if there is none of this identity."""
     import fsspec
 
-    path = urlsplit(url).path if url.startswith(("http://", "https://")) else url
-    name = path.rstrip("/").rsplit("/", 1)[-1]
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    if url.startswith(("http://", "https://")) and Path(path := urlsplit(url).path).suffix:
+        name = Path(path).name
     key = hashlib.sha256(f"{url}\0{identity}".encode()).hexdigest()[:32]
     cached = cache_folder() / "remote" / key / name
     if not cached.exists():
-        if offline():
-            raise UserError(f"{url} is not in the cache, and HF_HUB_OFFLINE is set; unset it")
         with _user_errors(url), written_aside(cached) as aside:
             fs, path = fsspec.url_to_fs(url)
             fs.get_file(path, str(aside))

@@ -18,7 +18,7 @@ from .spec import TaskSpec
 DATASET = "openai/openai_humaneval"
 COLUMNS = ("prompt", "canonical_solution", "test", "entry_point")
 
-_BLOCK = re.compile(r"```[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_BLOCK = re.compile(r"```[\w.+#-]*[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 class HumanEval(RowTask):
