@@ -172,8 +172,9 @@ def test_a_conversation_is_found_by_its_name(run, recipe, monkeypatch, capsys):
         for row, sources in enumerate(material.batch(STAGES["sft"], 0).sources)
         for source in sources
     )
-    with pytest.raises(UserError, match=r"there are custom-json\[0 … 54\]"):
-        finder.place("custom-json[55]")
+    items = len(finder.order.mixture.tasks[0])
+    with pytest.raises(UserError, match=rf"there are custom-json\[0 … {items - 1}\]"):
+        finder.place(f"custom-json[{items}]")
     monkeypatch.setattr(sys, "argv", ["parrotlet", "xray", "sft", "--recipe", str(recipe), "--item", "custom-json[17]"])
     main()
     out = capsys.readouterr().out

@@ -117,5 +117,5 @@ def test_metrics_are_sent_to_a_tracker(run, name, monkeypatch):
 
 def test_a_tracker_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match=r"pip install 'parrotlet\[track\]'"):
+    with pytest.raises(UserError, match=r"wandb is not installed; .* -m pip install .*'\.\[track\]'"):
         Tracker("wandb", "parrots")
