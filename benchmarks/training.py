@@ -34,7 +34,7 @@ from parrotlet.dtypes import multiplies_bfloat16
 SAME_SHAPE, BEST = (Path(__file__).with_name(name) for name in ("text-en.toml", "text-en-bpb.toml"))
 """The shape of both, and what is best for ours."""
 ROWS = 16
-"""Of a micro-batch of nanochat; text-en.toml has 8, which is faster for ours. Parrotlet is measured with both."""
+"""Of a micro-batch of nanochat; text-en.toml has 8, which takes less memory. Parrotlet is measured with both."""
 NANOCHAT = ["--head-dim=64", "--window-pattern=L", "--max-seq-len=512", f"--device-batch-size={ROWS}"]
 NANOCHAT += ["--core-metric-every=-1", "--sample-every=-1", "--device-type=cpu", "--eval-tokens=524288"]
 DEPTH, STEP_TOKENS = 4, 8192

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from parrotlet.cli import main
+from parrotlet.data.overlap import NGRAM
 from small_run import EVAL, write_small_run
 
 
@@ -186,3 +187,9 @@ def test_options_that_are_given_several_times_all_count(parrotlet):
     assert "7 steps of 768" in parrotlet("plan", "--recipe", "mine.toml", "--depths", "", *sets)
     rows = ("--device-batch-size", "2", "--set", "base.device_batch_size=1")  # what is said when memory is full
     assert "1 rows; safe" in parrotlet("plan", "--recipe", "mine.toml", "--hardware", "1xH100", "--depths", "", *rows)
+
+
+def test_the_help_of_data_names_the_length_that_is_used(parrotlet, capsys):
+    with pytest.raises(SystemExit):
+        parrotlet("data", "--help")
+    assert f"have to be the same. Default: {NGRAM}." in " ".join(re.sub("[│\n]", " ", capsys.readouterr().out).split())

@@ -34,7 +34,7 @@ def data(
     Args:
         action: download: fetch what the recipe's stages and evaluations read, and no more. overlap: find evaluation
             questions that stand in the training data; exit code 2 if there are any.
-        ngram: overlap: how many words in a row have to be the same. Default: 13.
+        ngram: overlap: how many words in a row have to be the same. Default: 10.
         json: overlap: one JSON object a pair of training source and evaluation, with all passages.
     """
     sources = Sources(options.look())
