@@ -26,8 +26,9 @@ def measure(args: argparse.Namespace, folder: Path, depth: int, seed: int, chang
     """A run of its own; the tokenizer is there already, in the cache folder."""
     run = folder / re.sub(r"[^\w.=-]", "-", f"{depth}-{seed}-{change}")
     changes = [f"data.hub={args.data}", f"base.num_iterations={args.steps}", "base.eval_tokens=262144"]
-    changes += ["machine.threads=1", f"model.depth={depth}", f"seed={seed}", *([change] if change else [])]
-    tail = ["--recipe", str(RECIPE), "--run", str(run), "--set", *changes]
+    changes += ["machine.threads=1", f"model.depth={depth}", f"seed={seed}", *args.set, *([change] if change else [])]
+    sets = [f"{key}={value}" for key, value in dict(each.split("=", 1) for each in changes).items()]  # the last counts
+    tail = ["--recipe", str(RECIPE), "--run", str(run), "--set", *sets]
     log = ""
     for part in ("tokenizer", "base"):
         command = [sys.executable, "-m", "parrotlet", "train", part, *tail]
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     parser.add_argument("--depths", nargs="+", type=int, default=[2, 3])
     parser.add_argument("--without", nargs="+", default=list(WITHOUT), metavar="KEY=VALUE", help="each by itself")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of text-en-bpb.toml, in all")
     parser.add_argument("--json", type=Path, help="write all outcomes here")
     args = parser.parse_args()
     runs = list(itertools.product(args.depths, ("", *args.without), args.seeds))

@@ -10,14 +10,14 @@ decisions are not the same the exit code is 1.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 

@@ -20,8 +20,9 @@ import sys
 import time
 import types
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 

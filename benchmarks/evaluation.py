@@ -7,12 +7,12 @@ answers are as long as they may be. Its calls, where it makes any, are answered.
 """
 
 import argparse
-import os
 import statistics
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 

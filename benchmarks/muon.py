@@ -4,13 +4,14 @@ python benchmarks/muon.py [--recipe tiny] [--rounds 15]       # the matrices of 
 """
 
 import argparse
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 from train_step import a_batch
@@ -39,9 +40,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
-    device, _ = use_machine(resolve_machine(recipe.machine))
+    machine = resolve_machine(replace(recipe.machine, device="cpu"))
+    device, _ = use_machine(machine)
     config, block = recipe.model.config(recipe.tokenizer.vocab_size), recipe.optim.matrix_block
-    print(f"{args.recipe}, {torch.get_num_threads()} threads, parts of {block or 'all'} rows; milliseconds, medians")
+    parts = f"parts of {block} rows at most" if block else "whole matrices"
+    print(f"{args.recipe}, {torch.get_num_threads()} threads, {parts}; milliseconds, medians")
 
     for shape, count in Counter(matrices(config)).items():
         rows = muon.rows_together(min(shape), block)
@@ -51,7 +54,7 @@ def main() -> None:
         print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", compare(ways, args.rounds))
 
     model = GPT.build(config, seed=0, dtype=torch.float32)
-    run_here(model, device, compile_rows=recipe.base.micro_rows)
+    run_here(model, device, compile_rows=recipe.base.micro_rows if machine.compile else None)
     optimizers = Optimizers(model, recipe.optim)
     batch = a_batch(recipe.base.tokens_per_step // config.sequence_len, config.sequence_len, config.vocab_size, True)
     muon.multiplies_bfloat16 = lambda device: False

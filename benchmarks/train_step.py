@@ -5,12 +5,13 @@ python benchmarks/train_step.py --recipe small-real --dtypes float32 bfloat16
 """
 
 import argparse
-import os
 import statistics
 import time
+from dataclasses import replace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 
@@ -48,14 +49,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps a round")
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
-    machine = resolve_machine(recipe.machine)
+    machine = resolve_machine(replace(recipe.machine, device="cpu"))
     device, _ = use_machine(machine)
     config = recipe.model.config(recipe.tokenizer.vocab_size)
     rows = recipe.base.tokens_per_step // config.sequence_len
     ways = {}
     for dtype in args.dtypes or [machine.dtype]:
         for own in (False, True):
-            for compiled in (False, True):
+            for compiled in (False, True) if machine.compile else (False,):
                 model = GPT.build(config, seed=0, dtype=DTYPES[dtype])
                 if compiled:
                     run_here(model, device, compile_rows=recipe.base.micro_rows)

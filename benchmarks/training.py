@@ -17,8 +17,10 @@ other depths (--depths): the number of steps is set from a short run before, and
 
 import argparse
 import json
+import math
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -45,6 +47,7 @@ PROBE_TOKENS = 98_304
 
 @dataclass
 class Outcome:
+    steps: int
     tokens_per_second: float
     first_step: float
     """Seconds from the start of the process."""
@@ -83,7 +86,7 @@ def peak(pid: int) -> float:
 def parrotlet(args: argparse.Namespace, recipe: Path, folder: Path, steps: int, *changes: str) -> Outcome:
     """A run of its own, with the tokenizer trained before."""
     tail = ["--recipe", str(recipe), "--run", str(folder)]
-    tail += ["--set", f"data.hub={args.data}", f"base.num_iterations={steps}", *changes]
+    tail += ["--set", "machine.device=cpu", f"data.hub={args.data}", f"base.num_iterations={steps}", *changes]
     command = [sys.executable, "-m", "parrotlet", "train"]
     subprocess.run([*command, "tokenizer", *tail], check=True, capture_output=True)
     log, metrics = folder.with_suffix(".log"), folder / "base" / "metrics.jsonl"
@@ -94,7 +97,7 @@ def parrotlet(args: argparse.Namespace, recipe: Path, folder: Path, steps: int, 
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     bits = re.findall(r"val_bpb ([\d.]+)", log.read_text())
     rates = [line["tokens"] / line["seconds"] for line in lines]
-    return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
+    return Outcome(steps, statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
 
 
 def nanochat(
@@ -114,7 +117,7 @@ def nanochat(
     times = watched(started(command, log, **env), began, log, lambda: "tok/sec" in log.read_text())
     rates = [float(rate.replace(",", "")) for rate in re.findall(r"tok/sec: ([\d,]+)", log.read_text())]
     bits = re.findall(r"Validation bpb: ([\d.]+)", log.read_text())
-    return Outcome(statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
+    return Outcome(steps, statistics.median(rates[3:]), bits_per_byte=float(bits[-1]) if bits else None, **times)
 
 
 def its_best_dtype() -> str:
@@ -136,8 +139,15 @@ def throughput(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome
             cache = folder / f"cache-{number}"
             os.environ |= {"TORCHINDUCTOR_CACHE_DIR": str(cache / "torch"), "PARROTLET_CACHE": str(cache)}
             found[name].append(replace(way(folder / f"{turn}-{number}"), bits_per_byte=None))
+            keep(args.json, found)
             print(f"{name}: {found[name][-1]}", file=sys.stderr, flush=True)
     return found
+
+
+def keep(file: Path | None, found: dict[str, list[Outcome]]) -> None:
+    """What was measured so far."""
+    if file:
+        file.write_text(json.dumps({name: [asdict(o) for o in outs] for name, outs in found.items()}, indent=1))
 
 
 def print_table(found: dict[str, list[Outcome]]) -> None:
@@ -153,7 +163,8 @@ def print_table(found: dict[str, list[Outcome]]) -> None:
         row = f"{name:<20}"
         for title, form, unit, value in columns:
             mine, ours = value(outcomes), value(first)
-            row += f"{format(mine, form) + unit:>12}{ours / mine if title == 'tokens/s' else mine / ours:>7.2f}×"
+            better = ours / mine if title == "tokens/s" else mine / (ours or math.nan)  # (no memory is known on a Mac)
+            row += f"{format(mine, form) + unit:>12}{better:>7.2f}×"
         print(row)
     print("medians; ratios: how many times better Parrotlet is")
 
@@ -161,21 +172,29 @@ def print_table(found: dict[str, list[Outcome]]) -> None:
 def bits_per_byte(args: argparse.Namespace, folder: Path) -> dict[str, list[Outcome]]:
     """Ours after the first number of minutes, for every seed; nanochat's after the second."""
     ours, theirs = args.bpb
-    step_tokens = tomllib.loads(BEST.read_text())["base"]["tokens_per_step"]
+    overrides = dict(change.split("=", 1) for change in args.set)
+    step_tokens = int(overrides.get("base.tokens_per_step", tomllib.loads(BEST.read_text())["base"]["tokens_per_step"]))
     few = PROBE_TOKENS // step_tokens
     steps = steps_in(ours * 60, parrotlet(args, BEST, folder / "probe", few, *args.set), few, step_tokens)
     found = {f"Parrotlet, {ours:g} min": []}
     for seed in args.seeds:
         outcome = parrotlet(args, BEST, folder / f"seed-{seed}", steps, f"seed={seed}", *args.set)
         found[f"Parrotlet, {ours:g} min"].append(outcome)
+        keep(args.json, found)
         print(f"Parrotlet, seed {seed}, {steps} steps of {step_tokens:,} tokens: {outcome}", flush=True)
     for depth in args.depths if args.nanochat else ():
         probe = nanochat(args, folder / f"probe-{depth}", args.steps, its_best_dtype(), depth, validates=True)
         steps = steps_in(theirs * 60, probe, args.steps, STEP_TOKENS)
         outcome = nanochat(args, folder / f"depth-{depth}", steps, its_best_dtype(), depth, validates=True)
         found[f"nanochat, depth {depth}, {theirs:g} min"] = [outcome]
+        keep(args.json, found)
         print(f"nanochat, depth {depth}, {steps} steps of {STEP_TOKENS:,} tokens: {outcome}", flush=True)
     return found
+
+
+def absolute(path: str) -> str:
+    """The processes work elsewhere. (Links stay: the interpreter of a virtual environment is one.)"""
+    return str(Path(path).absolute())
 
 
 def steps_in(seconds: float, probe: Outcome, few: int, step_tokens: int) -> int:
@@ -186,7 +205,7 @@ def steps_in(seconds: float, probe: Outcome, few: int, step_tokens: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="a folder in the Hub's layout")
+    parser.add_argument("--data", required=True, help="a folder in the Hub's layout; hub: download it")
     parser.add_argument("--nanochat", help="a checkout of nanochat")
     parser.add_argument("--home", help="its NANOCHAT_BASE_DIR")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that nanochat runs with")
@@ -201,12 +220,18 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write all outcomes here")
     args = parser.parse_args()
+    if args.nanochat and not args.home:
+        parser.error("--nanochat needs --home")
+    if args.steps < 4:
+        parser.error("--steps: 4 or more; the first three are not counted")
+    args.data = args.data if args.data == "hub" else absolute(args.data)
+    args.nanochat, args.home = (path and absolute(path) for path in (args.nanochat, args.home))
+    args.path = list(map(absolute, args.path))
+    args.python = absolute(shutil.which(args.python) or parser.error(f"--python {args.python}: not there"))
     with tempfile.TemporaryDirectory() as folder:
         found = (bits_per_byte if args.bpb else throughput)(args, Path(folder))
     if not args.bpb:
         print_table(found)
-    if args.json:
-        args.json.write_text(json.dumps({name: [asdict(o) for o in outs] for name, outs in found.items()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,18 @@
     python benchmarks/where.py --shapes 12x512 --tokens 4096
 
 The model of a depth is 64 times as wide, in heads of 64, with a vocabulary of 8,192. A step has 8,192 tokens, in
-micro-batches of 4,096. Tokens a second are the median of undisturbed steps; the shares come from torch's profiler.
+two micro-batches. Tokens a second are the median of undisturbed steps; the shares come from torch's profiler.
 "of peak" is a step's model FLOPs a second (`ModelConfig.flops_per_token`; the optimiser's are not counted) against a
 single product of 2,048 × 1,024 × 1,024 in the same dtype, measured between the shapes.
 """
 
 import argparse
-import os
 import statistics
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+from parrotlet.torch_environment import set_torch_environment
+
+set_torch_environment()
 
 import torch
 import torch.nn.functional as F
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=8192, help="a step")
     parser.add_argument("--dtype", default="auto", choices=["auto", *DTYPES])
     args = parser.parse_args()
-    machine = resolve_machine(MachineSettings(dtype=args.dtype))
+    machine = resolve_machine(MachineSettings(device="cpu", dtype=args.dtype))
     device, dtype = use_machine(machine)
     print(f"{machine.dtype}, {machine.threads} threads, {args.tokens:,} tokens a step")
     print(f"a large matrix product: {peak(dtype) / 1e9:.0f} GFLOP/s")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from parrotlet.tokenizer import Tokenizer
+from parrotlet.torch_environment import set_torch_environment
 
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False, max_examples=1000)
@@ -31,8 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="parrotlet-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    set_torch_environment()
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -77,6 +77,7 @@ def one_step(folder):
     measured = {}
     with ranks.process_group():
         variants = {"plain": ({}, 0), "recomputed": ({"recompute": True}, 0), "in blocks": ({}, 6)}
+        variants["compiled"] = ({"compile_rows": 2}, 0)
         for name, (options, block) in variants.items():
             reference = perturbed_model()
             for parameter, gradient in zip(reference.parameters(), gradients, strict=True):

@@ -13,15 +13,16 @@ SMALL = Limits(rows=4, queue=4)
 
 
 @contextmanager
-def serving(run, limits=SMALL, **options):
+def serving(run, limits=SMALL, *, host="127.0.0.1", **options):
     """The address of a server of the run."""
-    config = uvicorn.Config(build_app(run, limits, **options), log_level="critical", timeout_graceful_shutdown=5)
-    with bind("127.0.0.1", 0) as bound:
+    app = build_app(run, limits, host=host, **options)
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=5)
+    with bind(host, 0) as bound:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+            yield f"http://{host}:{bound.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

@@ -150,7 +150,7 @@ class StageSettings:
     target_flops: float | None = None
     """Floating-point operations to spend (base)."""
     target_param_data_ratio: float | None = None
-    """Training tokens per parameter (base)."""
+    """Training tokens per parameter (base), the embedding of n-grams not counted."""
     epochs: int = 1
     """Times through the conversations (mid, sft)."""
     lr_scale: float | None = None

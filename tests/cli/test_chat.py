@@ -11,6 +11,7 @@ import pytest
 from parrotlet.chat import Conversation
 from parrotlet.cli import main
 from parrotlet.cli.typed import read_message
+from parrotlet.engine import Engine
 from parrotlet.recipe import Recipe
 from parrotlet.train import Run, train_stage, train_tokenizer
 from scripted import decoder_that, script
@@ -96,6 +97,33 @@ def ends_with(run, monkeypatch):
         monkeypatch.setattr("parrotlet.engine.engine.Decoder", decoder_that(wants))
 
     return answer
+
+
+def test_what_is_typed_in_another_encoding_ends_nothing(run, monkeypatch, capsys, tmp_path, ends_with):
+    ends_with("Hm.")
+    typed = io.TextIOWrapper(io.BytesIO("小鹦鹉\n".encode("gbk") + f"/save {tmp_path}/saved\n".encode()), "utf-8")
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "chat", "--run", str(run.folder)])
+    monkeypatch.setattr(sys, "stdin", typed)
+    main()
+    assert "2 messages added" in capsys.readouterr().out
+    assert "\N{REPLACEMENT CHARACTER}" in (tmp_path / "saved").read_text("utf-8")
+
+
+def test_an_answer_does_not_command_the_terminal(chat, ends_with):
+    ends_with("a\x1b[2Jb")
+    assert "a\\x1b[2Jb" in chat("What?", "")
+
+
+def test_an_interrupted_answer_to_a_single_question_is_130(run, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "chat", "--run", str(run.folder), "-p", "Hello"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "[interrupted]" in capsys.readouterr().out
 
 
 def test_after_a_reset_the_answer_is_that_of_a_new_conversation(chat, tmp_path, ends_with):

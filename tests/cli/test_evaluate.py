@@ -1,5 +1,6 @@
 """`parrotlet eval`, on stages that were not trained."""
 
+import dataclasses
 import json
 import sys
 
@@ -164,6 +165,26 @@ def test_tasks_of_core_are_kept_beside_each_other(run, evaluate, bundle, tokeniz
     save_stage(run, "sft", grown(model_of(tokenizer), alpha=0.4), tokenizer, step=4)
     evaluate("--core", bundle, "--tasks", "gone")
     assert (list(core_of(run)["tasks"]), core_of(run)["complete"]) == (["gone"], False)
+
+
+def test_results_of_another_bundle_are_not_mixed_in_or_lost(run, evaluate, refused, bundle):
+    evaluate("--core", bundle, "--tasks", "a")
+    before = core_of(run)
+    (bundle / "eval_meta_data.csv").write_text("Eval Task,Random baseline\na,20\ngone,0\n")
+    assert "core.json holds results of this checkpoint with another bundle" in refused("--core", bundle)
+    assert core_of(run) == before
+    (run.stage_folder("sft") / "core.json").rename(run.stage_folder("sft") / "core-before.json")
+    evaluate("--core", bundle, "--tasks", "a")
+    assert core_of(run)["core"] > before["core"]
+
+
+def test_samples_need_a_task_that_is_answered_by_writing(run, refused):
+    text = (run.folder / "recipe.toml").read_text()
+    recipe = Recipe.parse(text, "test")
+    chosen = tuple(spec for spec in recipe.eval.tasks if spec.task == "mmlu")
+    recipe = dataclasses.replace(recipe, eval=dataclasses.replace(recipe.eval, tasks=chosen))
+    (run.folder / "recipe.toml").write_text(recipe.to_toml())
+    assert "no task of the recipe is answered by writing" in refused("--samples", 2)
 
 
 def own(run):

@@ -1,6 +1,7 @@
 """The folder as a whole: its files, its card, and what is refused."""
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -123,4 +124,12 @@ def test_a_failed_export_leaves_nothing(trained, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
         export_stage(trained, "sft", tmp_path / "file" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))  # less than the weights need
+    try:
+        with pytest.raises(UserError, match="make room"):
+            export_stage(trained, "sft", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from parrotlet.cli import main
+from parrotlet.errors import UserError
 from parrotlet.evals.core import evaluate_core_task
 from parrotlet.evals.core_bundle import read_bundle
 from parrotlet.evals.language_model import OwnModel
@@ -205,3 +206,24 @@ def test_the_command_writes_lm_evals_results(run, tasks, monkeypatch, capsys):
         main()
     assert ended.value.code == 2
     assert Noted.read == 1
+
+
+def test_a_prompt_is_not_cut_unseen(run, tokenizer, capsys):
+    """Where the answer may take the whole context there is no room for any question."""
+    from lm_eval.api.instance import Instance
+
+    from parrotlet.evals.lm_eval_adapter import LmEvalModel
+
+    model = load_model(run, "base")
+    context = model.config.sequence_len
+
+    def ask(max_tokens):
+        text = "the parrot earns " * context
+        arguments = (text, {"until": ["e"], "max_gen_toks": max_tokens})
+        request = Instance(request_type="generate_until", doc={}, arguments=arguments, idx=0)
+        return LmEvalModel(model, tokenizer).generate_until([request])
+
+    assert len(ask(context - 1)) == 1
+    assert "1 of 1 prompts are longer" in capsys.readouterr().err
+    with pytest.raises(UserError, match=f"answers of up to {context} tokens"):
+        ask(context)

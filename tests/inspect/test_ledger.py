@@ -1,11 +1,13 @@
 """The ledger adds up: against the batches, and against the plan."""
 
+import dataclasses
 import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from parrotlet.cli import main
 from parrotlet.data import NOTHING, count_sources
@@ -103,10 +105,27 @@ def test_on_the_command_line(trained, monkeypatch, capsys, as_json):
         assert [json.loads(line)["stage"] for line in out.splitlines()] == list(STAGES)
     else:
         steps = ledger(trained)[1].steps
-        assert f"mid step {steps} of {steps}" in out
+        assert f"mid {steps} of {steps}" in out
         assert "100.0 %" in out
         assert max(map(len, out.splitlines())) <= 80
         sft = ledger(trained)[2]
         assert 0 < sft.planned_supervised == sft.trained.supervised < sft.planned
-        (line,) = (line for line in out.splitlines() if line.startswith("sft step"))
+        (line,) = (line for line in out.splitlines() if line.startswith("sft "))
         assert line.split()[-2:] == [short(sft.planned_supervised)] * 2
+
+
+def test_figures_stay_whole_beside_long_and_chinese_names(trained, monkeypatch, capsys):
+    stages = [
+        dataclasses.replace(stage, steps=21_400, done=21_400, entries=[
+            dataclasses.replace(entry, source="我的小说与散文/第一卷/第二部分.txt") for entry in stage.entries
+        ])
+        for stage in ledger(trained)
+    ]  # fmt: skip
+    monkeypatch.setattr("parrotlet.cli.ledger.read_ledger", lambda run: stages)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["parrotlet", "ledger", "--run", str(trained.folder)])
+    main()
+    out = capsys.readouterr().out
+    assert max(map(cell_len, out.splitlines())) <= 80
+    assert "base 21400 of 21400" in out
+    assert out.count("…") == len([entry for stage in stages for entry in stage.entries]), "in names only"

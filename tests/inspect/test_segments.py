@@ -7,9 +7,9 @@ from rich.cells import cell_len
 from parrotlet.data import Source
 from parrotlet.inspect.segments import Segment
 from parrotlet.inspect.terminal import segment_text
-from parrotlet.tokenizer import Tokenizer, shown_texts
+from parrotlet.tokenizer import Tokenizer, shown_texts, spelled
 
-TEXT = st.text(st.sampled_from("ab 1.\n小鹦鹉飞过🦜é·‥[]"), max_size=60)
+TEXT = st.text(st.sampled_from("ab 1.\n小鹦鹉飞过🦜é·‥[]\t\r\x1b"), max_size=60)
 
 
 def segment_of(text: str, tokenizer: Tokenizer, taught) -> Segment:
@@ -29,4 +29,4 @@ def test_lines_are_broken_between_tokens_only(tokenizer, text, width, every):
     assert max(map(cell_len, drawn.split("\n"))) <= width
     at = 0
     for shown in segment.texts:
-        at = drawn.index(shown.replace("\n", "⏎\n"), at) + len(shown)
+        at = drawn.index(spelled(shown).replace("\n", "⏎\n"), at) + len(spelled(shown))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from parrotlet.cli import main
 from parrotlet.errors import UserError
 from parrotlet.inspect.tokens import any_splitter, our_splitter, rank_splitter, read_passages
+from small_run import write_small_run
 from weng import WENG
 
 
@@ -111,3 +112,25 @@ def test_on_the_command_line(trained, tmp_path, monkeypatch, capsys):
             tokens(*args)
         assert end.value.code == 2
         assert says in capsys.readouterr().err
+
+
+def test_bytes_of_a_tokenizer_that_falls_back_to_them_are_shown_as_bytes(tmp_path):
+    """As Llama 2's does: every byte has the place of the whole character."""
+    vocab = {"<unk>": 0, "a": 1} | {f"<0x{byte:02X}>": 2 + byte for byte in range(256)}
+    model = tokenizers.models.BPE(vocab, [], unk_token="<unk>", byte_fallback=True)
+    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+    other = any_splitter(tmp_path / "tokenizer.json")
+    assert [text for _, text in other.split("a鹦")] == ["a", "\\xe9", "\\xb9", "\\xa6"]
+
+
+def test_what_a_terminal_would_drop_or_obey_is_spelled(tmp_path, monkeypatch, capsys):
+    """Blanks at a line's end, and control characters."""
+    (tmp_path / "recipe.toml").write_text(write_small_run(tmp_path))
+    text = "a" * 38 + "   b\r\tc\x1b[2J"
+    command = ["parrotlet", "tokens", text, "--recipe", str(tmp_path / "recipe.toml")]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setenv("COLUMNS", "40")
+    main()
+    shown = capsys.readouterr().out.partition("a token\n")[2]
+    assert max(map(len, shown.splitlines())) <= 40
+    assert shown.replace("·", "").replace("\n", "") == "a" * 38 + "   b\\r\\tc\\x1b[2J"

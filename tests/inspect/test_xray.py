@@ -11,6 +11,7 @@ from parrotlet.cli import main
 from parrotlet.data import NOT_SUPERVISED, PADDING
 from parrotlet.errors import UserError
 from parrotlet.inspect import Finder, Material, take_xray
+from parrotlet.inspect.rewind import hardest
 from parrotlet.recipe import Recipe
 from parrotlet.stages import STAGES
 from parrotlet.train import Run, train_stage, train_tokenizer
@@ -59,6 +60,8 @@ def test_what_was_not_trained_on_is_not_shown(run, recipe):
         talk.write_text(before.replace("What is", "What are"))
         with pytest.raises(UserError, match="step 0 of mid was trained on another batch"):
             batch_of_run(run, STAGES["mid"], 0)
+        with pytest.raises(UserError, match="step 0 of mid was trained on another batch"):
+            hardest(run, STAGES["mid"], 3, 1, lambda done, total: None)
     finally:
         talk.write_text(before)
 

@@ -91,6 +91,12 @@ def test_a_web_page_that_has_its_name_point_here_is_refused(http):
         assert http.get("/v1/models", headers={"host": host}).status_code == status
 
 
+def test_whatever_loopback_address_is_listened_at_is_answered(run):
+    with serving(run, host="127.0.0.2") as url:
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+        assert httpx.get(f"{url}/v1/models", headers={"host": "127.0.0.3"}).status_code == 403
+
+
 def test_with_a_key_nothing_but_the_page_and_the_health_is_open(run):
     with serving(run, api_key="secret") as url:
         for path, status in (("/health", 200), ("/v1/models", 401), ("/metrics", 401), ("/api/run", 401)):

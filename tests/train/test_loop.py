@@ -208,6 +208,8 @@ def test_steps_of_base_follow_from_the_first_horizon_that_is_given(recipe):
     assert horizon(settings(num_iterations=7, target_flops=1e9, target_param_data_ratio=9.0), CONFIG) == 7
     assert horizon(settings(target_flops=64.0 * 30 * flops, target_param_data_ratio=9.0), CONFIG) == 30
     assert horizon(settings(target_param_data_ratio=10.0), CONFIG) == round(10 * CONFIG.num_parameters / 64)
+    ngrams = dataclasses.replace(CONFIG, ngrams=10_000)
+    assert horizon(settings(target_param_data_ratio=10.0), ngrams) == round(10 * CONFIG.num_parameters / 64)
     assert horizon(settings(target_flops=1.0), CONFIG) == 1
     with pytest.raises(UserError, match=r"base.* needs num_iterations, target_flops or target_param_data_ratio"):
         horizon(settings(), CONFIG)

@@ -13,7 +13,7 @@ from parrotlet.errors import UserError
 from parrotlet.files import write_text
 from parrotlet.recipe import MachineSettings, Recipe
 from parrotlet.stages import STAGES
-from parrotlet.train import Run, load_model, prepare, setup, train, train_tokenizer
+from parrotlet.train import Run, load_model, micro_batch, prepare, setup, train, train_tokenizer
 from parrotlet.train import machine as machine_module
 from parrotlet.train.machine import machine_here, resolve_machine
 from small_run import write_small_run
@@ -44,11 +44,44 @@ def test_auto_is_bfloat16_where_the_machine_is_good_at_it(here, good):
 def test_auto_compiles_where_torch_finds_what_it_needs(here, monkeypatch, capsys, lacking):
     here(bfloat16=True)
     monkeypatch.setattr(machine_module, "torch_lacks", lambda device: lacking)
-    monkeypatch.setattr(machine_module, "_can_compile", functools.cache(machine_module._can_compile.__wrapped__))
+    monkeypatch.setattr(machine_module, "can_compile", functools.cache(machine_module.can_compile.__wrapped__))
     assert resolve_machine(MachineSettings()).compile == (lacking is None)
     assert resolve_machine(MachineSettings(compile=True)).compile
     resolve_machine(MachineSettings())
     assert capsys.readouterr().err.count("not compiled") == (lacking is not None), "told once"
+
+
+def test_a_run_that_is_compiled_goes_on_where_there_is_no_compiler(tmp_path, monkeypatch, capsys):
+    run = Run.begin(tmp_path / "run", Recipe.parse(write_small_run(tmp_path), "test", {"machine.compile": True}))
+    train_tokenizer(run)
+    monkeypatch.setattr(machine_module, "torch_lacks", lambda device: "no C++ compiler")
+    monkeypatch.setattr(setup, "can_compile", functools.cache(machine_module.can_compile.__wrapped__))
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("there is no compiler"))
+    train(prepare(run, STAGES["base"]))
+    assert "no C++ compiler: the blocks are not compiled" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_other_threads_and_not_compiled(tmp_path):
+    recipe = Recipe.parse(write_small_run(tmp_path), "test", {"machine.compile": True, "machine.threads": 2})
+    Run.begin(tmp_path / "run", recipe)
+    here = dataclasses.replace(recipe, machine=dataclasses.replace(recipe.machine, compile=False, threads=1))
+    going_on = Run.begin(tmp_path / "run", here).recipe.machine
+    assert (going_on.compile, going_on.threads) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), (None, 64)],
+)
+def test_a_container_may_have_fewer_cores_than_the_machine(tmp_path, monkeypatch, limit, cores):
+    monkeypatch.setattr(machine_module, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
+    if limit:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.max").write_text("3000000\n")
+    assert resolve_machine(MachineSettings()).threads == cores
+    if limit:
+        assert micro_batch._memory(torch.device("cpu")) == 1_500_000
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the C library of Linux")

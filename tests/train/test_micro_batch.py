@@ -1,6 +1,7 @@
 """How many rows are computed at a time: what `auto` decides, and going on with another number."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ import torch
 from parrotlet.errors import UserError
 from parrotlet.recipe import Recipe, StageSettings
 from parrotlet.stages import STAGES
-from parrotlet.train import Run, StoppedByUser, loop, micro_batch, prepare, train, train_stage, train_tokenizer
+from parrotlet.train import Run, StoppedByUser, loop, micro_batch, prepare, setup, train, train_stage, train_tokenizer
 from parrotlet.train.loop import Callback
-from parrotlet.train.micro_batch import choose_rows
+from parrotlet.train.micro_batch import choose_rows, is_out_of_memory
 from small_run import write_small_run
 
 AUTO = {f"{stage}.device_batch_size": "auto" for stage in STAGES}
@@ -86,6 +87,27 @@ def test_the_probe_computes_as_training_does(tmp_path, monkeypatch):
     assert found == [True, False]
 
 
+@pytest.mark.parametrize(("world", "rows"), [(1, 4), (2, 2), (3, 2), (8, 1)])
+def test_blocks_are_compiled_for_the_rows_that_a_rank_computes(tmp_path, monkeypatch, world, rows):
+    """A rank may have fewer rows in a step than `device_batch_size`."""
+    asked = []
+    changes = {"machine.compile": True, "base.device_batch_size": 4}  # of the 4 rows of a step
+    run = Run.begin(tmp_path / "run", Recipe.parse(write_small_run(tmp_path), "test", changes))
+    train_tokenizer(run)
+    monkeypatch.setattr(setup, "can_compile", lambda device: True)
+    monkeypatch.setattr(setup, "parallelize", lambda *_, **options: asked.append(options["compile_rows"]))
+    monkeypatch.setattr(micro_batch, "ranks", SimpleNamespace(world_size=lambda: world))
+    prepare(run, STAGES["base"])
+    assert asked == [rows]
+
+
+def test_a_full_memory_of_a_cpu_is_told_from_other_errors():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("no kernel"))
+
+
 def test_any_other_error_of_the_probe_is_not_taken_for_a_full_memory(tmp_path, monkeypatch):
     def broken(model, rows):
         raise RuntimeError("no kernel")
@@ -107,7 +129,7 @@ def test_a_full_memory_is_told_and_the_run_goes_on_with_fewer_rows(tmp_path, mon
         train(prepare(run, STAGES["base"], callbacks=[Stops()]))
 
     def full(*_):
-        raise torch.OutOfMemoryError
+        torch.empty(2**60, dtype=torch.uint8)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "accumulate_gradients", full)

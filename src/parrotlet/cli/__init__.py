@@ -15,6 +15,7 @@ import tyro
 
 from ..cpp import TRAINING, compile_ahead
 from ..errors import UserError
+from ..torch_environment import set_torch_environment
 from .help import leave_none_unsaid
 
 COMMANDS = {
@@ -42,14 +43,13 @@ COMMANDS = {
 INTERRUPTED = 130
 MAKE_ROOM = "The last checkpoint is intact: make room and give the same command again"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CHOOSE = "PARROTLET_CACHE names the folder for what can be made again, --run that of a run: both must be writable"
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main() -> None:
     """Run a command. Exit code 0: done; 2: something to fix, and the message says how; 130: interrupted."""
-    # Read by OpenMP when torch is imported: threads that wait for each other sleep after some 20 µs. By default they
-    # spin for milliseconds, and hold up our own kernels' threads and whatever else the computer does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    set_torch_environment()
     if sys.argv[1:2] in (["run"], ["train"]) and not {"-h", "--help"} & {*sys.argv}:
         compile_ahead(TRAINING)  # while torch is imported, which takes as long
     app = tyro.extras.SubcommandApp()
@@ -70,9 +70,12 @@ def main() -> None:
     except BrokenPipeError:  # `parrotlet xray … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        sys.exit(_complain(f"{error.filename or 'a file'} could not be written: {error.strerror}. {MAKE_ROOM}"))
+        place = error.filename or "a file"
+        if error.errno in NO_ROOM:
+            sys.exit(_complain(f"{place} could not be written: {error.strerror}. {MAKE_ROOM}"))
+        if error.errno in NOT_ALLOWED:
+            sys.exit(_complain(f"{place} could not be used: {error.strerror}. {CHOOSE}"))
+        raise
     except RuntimeError:  # what torch raises when another rank is gone
         if ranks.world_size() == 1:
             raise

@@ -18,6 +18,7 @@ def audit(options: Annotated[RecipeOptions, tyro.conf.arg(name="")], full: bool 
 
     Args:
         full: Look at all conversations, documents and steps, not at a sample (20,000, 2,000 and 8 a stage).
+            Of base's steps, the first is looked at.
     """
     began = time.monotonic()
     material = options.material()

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import math
 import secrets
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -20,7 +22,7 @@ from ..engine import Completion, Engine, Sampling
 from ..errors import UserError
 from ..inspect.terminal import percent
 from ..stages import StageName
-from ..tokenizer import ShownAnswer
+from ..tokenizer import ShownAnswer, spelled
 from ..train import Run, load_model
 from ..train.sources import cache_folder
 from .console import plain_console
@@ -34,6 +36,7 @@ DONE = {
     "/system": "a new conversation",
     "/reset": "a new conversation",
 }
+CHAT_KEEPS = "\n\t"
 ALTERNATIVES = 3
 """Likeliest tokens that /tokens shows beside each one."""
 HELP = """\
@@ -83,9 +86,12 @@ def chat(
     )
     talk = Talk(opened, choose_stage(opened, stage), system, sampling, tools=tools)
     if prompt is not None:
-        talk.ask(prompt)
+        if not talk.ask(prompt):
+            raise KeyboardInterrupt
         return
     print(f"{opened.folder}, stage {talk.stage}. /help tells what can be typed; an empty line or Ctrl-D ends.")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # half a character, or another encoding, ends no conversation
     with history(cache_folder() / "chat_history"):
         while typed := read_message("\nyou> "):
             try:
@@ -143,18 +149,19 @@ class Talk:
         self._whole = len(self._messages)
         self._last = None
 
-    def ask(self, text: str) -> None:
-        """Stream an answer; it is kept with the question, unless it is interrupted."""
+    def ask(self, text: str) -> bool:
+        """Stream an answer; it is kept with the question, unless it is interrupted: then this is False."""
         messages = (*self._messages, Message("user", text))
         completion = self._stream(Conversation(messages))
         self._sampling = replace(self._sampling, seed=self._sampling.seed + 1)
         if completion is None:
             self._console.print(" [interrupted]", style="dim")
-            return
+            return False
         self._console.print(_how_it_ended(completion, self._sampling), style="dim")
         whole = len(self._messages) == self._whole and completion.finish != "length"
         self._last, self._messages = completion, (*messages, Message("assistant", completion.parts))
         self._whole = len(self._messages) if whole else self._whole
+        return True
 
     def show_tokens(self, _: str = "") -> None:
         """The tokens of the last answer."""
@@ -194,7 +201,7 @@ class Talk:
                     completion = event.completion
                 else:
                     before, after, style = SHOWN[event.kind]
-                    self._console.print(f"{before}{event.text}{after}", end="", style=style)
+                    self._console.print(f"{before}{spelled(event.text, but=CHAT_KEEPS)}{after}", end="", style=style)
         except KeyboardInterrupt:
             return None
         return completion

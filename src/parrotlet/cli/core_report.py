@@ -13,7 +13,7 @@ from rich.table import Table
 from .. import ranks
 from ..errors import UserError
 from ..evals.core import CoreResult, core, evaluate_core_task
-from ..evals.core_bundle import CoreTask, bundle_folder, published_results, read_bundle
+from ..evals.core_bundle import CoreTask, bundle_folder, bundle_identity, published_results, read_bundle
 from ..evals.language_model import LanguageModel
 from ..evals.statistics import mean_centred
 from ..files import write_json
@@ -46,17 +46,32 @@ def measure_core(
     _print(results, len(results) == len(every), limit, published_results(folder))
 
 
-def keep_core(path: Path, checkpoint: str, result: CoreResult, every: Sequence[str]) -> None:
+def check_core(path: Path, checkpoint: str, bundle: str) -> str:
+    """What identifies the bundle. Raises `UserError` if the file holds results of this checkpoint with another one."""
+    with ranks.first_rank_first():
+        bundle = bundle_identity(bundle_folder(bundle))
+    before = _before(path, checkpoint)
+    if before.get("bundle", bundle) != bundle:
+        raise UserError(f"{path} holds results of this checkpoint with another bundle; rename it to measure this one")
+    return bundle
+
+
+def keep_core(path: Path, checkpoint: str, bundle: str, result: CoreResult, every: Sequence[str]) -> None:
     """Write a result into a file, beside those of the same checkpoint that are there."""
     if not ranks.is_first():
         return
-    before: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    tasks = before["tasks"] if before.get("checkpoint") == checkpoint else {}
+    tasks = _before(path, checkpoint).get("tasks", {})
     tasks = tasks | {result.task.name: result.to_json()}
     tasks = {name: tasks[name] for name in every if name in tasks}
     mean, half = mean_centred(tasks.values())
     measured = {"core": mean, "low": mean - half, "high": mean + half, "complete": len(tasks) == len(every)}
-    write_json(path, {"checkpoint": checkpoint} | measured | {"tasks": tasks})
+    write_json(path, {"checkpoint": checkpoint, "bundle": bundle} | measured | {"tasks": tasks})
+
+
+def _before(path: Path, checkpoint: str) -> dict[str, Any]:
+    """What the file holds of the checkpoint."""
+    before: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return before if before.get("checkpoint") == checkpoint else {}
 
 
 def _asked(tasks: Sequence[CoreTask], names: Sequence[str] | None) -> list[CoreTask]:

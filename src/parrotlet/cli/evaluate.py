@@ -17,7 +17,7 @@ from ..stages import StageName
 from ..tasks import TAKES, TRAINED_ON_ONLY, TaskSpec
 from ..train import ProgressLine, Run, askable, load_model, score_stage
 from ..train.machine import resolve_machine
-from .core_report import keep_core, measure_core
+from .core_report import check_core, keep_core, measure_core
 from .lm_eval_report import measure_lm_eval
 from .options import choose_stage, latest_run
 from .report import print_table
@@ -108,8 +108,10 @@ def _check_together(**options: object) -> None:
 def _core(run: Run, stage: StageName, bundle: str, names: list[str] | None, limit: int | None) -> None:
     print(f"{run.folder}, stage {stage}")
     path = run.stage_folder(stage) / ("core.json" if limit is None else f"core-first-{limit}.json")
+    checkpoint = run.identity(stage)
+    identity = check_core(path, checkpoint, bundle)
     model = OwnModel(load_model(run, stage), run.tokenizer())
-    measure_core(model, bundle, names, limit, partial(keep_core, path, run.identity(stage)))
+    measure_core(model, bundle, names, limit, partial(keep_core, path, checkpoint, identity))
 
 
 def _pass_at_k(
@@ -117,9 +119,12 @@ def _pass_at_k(
 ) -> None:
     specs, settings = _specs(run, names), run.recipe.eval
     tasks = [run.sources.task(spec) for spec in specs or askable(settings.tasks)]
+    tasks = tasks if specs else [task for task in tasks if task.kind == "generative"]
+    if not tasks:
+        raise UserError("--samples: no task of the recipe is answered by writing; name one with --tasks")
     model, tokenizer = load_model(run, stage), run.tokenizer()
     sampling = replace(sampling, max_tokens=settings.max_tokens)
-    for task in tasks if specs else [task for task in tasks if task.kind == "generative"]:
+    for task in tasks:
         line = ProgressLine(stage, 1)
         measured = sample_task(
             model, tokenizer, task, samples=samples, sampling=sampling, limit=limit or settings.limit, on_progress=line

@@ -54,7 +54,7 @@ def _table(stages: list[StageLedger]) -> Table:
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for stage in stages:
-        done = f"step {stage.done} of {stage.steps}"
+        done = f"{stage.done} of {stage.steps}"
         table.add_row(Text(f"{stage.stage} {done}", "bold"), *_tokens(stage), "", "", "")
         for entry in sorted(stage.entries, key=lambda entry: -entry.planned):
             rest = (f"{entry.epochs:.2f}", _or_dash(entry.split), _or_dash(entry.left_out))

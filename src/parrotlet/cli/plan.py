@@ -110,7 +110,7 @@ def _details(recipe: Recipe, hardware: Hardware, price: float) -> Table:
         "a step": f"{ms[0]} ms: computing {ms[1]} beside sending {ms[2]}, then Muon {ms[3]}",
         "time": f"{duration(p.seconds)} without measuring, at {100 * of.utilisation(p.config.width):.0f} % of the peak",
         "cost": f"${p.cost(hardware, price):,.0f} at ${price:g} a device and hour",
-        "checkpoint": _size(8 * blocks + 12 * rest),
+        "checkpoint": _size((m.parameters + m.optimizer) * hardware.count),
         "texts": f"{_amount(text)} characters, some {_size(text * of.BYTES_PER_CHARACTER)} to download",
     }
     for name, line in lines.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from ..errors import UserError
 from ..inspect import Material
 from ..inspect.tokens import Passage, Splitter, any_splitter, our_splitter, rank_splitter, read_passages
 from ..recipe import Recipe
+from ..tokenizer import spelled
 from ..train import Run
 from .console import plain_console
 from .options import RecipeOptions
@@ -67,16 +69,24 @@ def _show(splitter: Splitter, passages: Sequence[Passage], ids: bool, console: C
     head = f"{splitter.name}, vocabulary of {splitter.vocab_size:,}: {count:,} tokens for {size:,} bytes{ratio}"
     console.print(Text(head, "bold"), soft_wrap=True)
     for passage, pieces in split:
-        console.print(_pieces(passage, pieces))
+        console.print(_pieces(passage, pieces, console.width), soft_wrap=True)
         if ids:
             console.print(Text(" ".join(str(id) for id, _ in pieces), "dim"))
     console.print()
 
 
-def _pieces(passage: Passage, pieces: Sequence[tuple[int, str]]) -> Text:
+def _pieces(passage: Passage, pieces: Sequence[tuple[int, str]], width: int) -> Text:
+    """With `·` between tokens. Lines are broken at `width` columns, between tokens only: rich drops blanks there."""
     out = Text(f"{passage.label}: " if passage.label else "", "bold")
+    column = cell_len(out.plain)
     for i, (_, text) in enumerate(pieces):
-        if i and not out.plain.endswith("\n"):
-            out.append("·", "dim")
-        out.append(text.replace("\n", "⏎\n"), style=SHADES[i % 2])
+        shown = spelled(text).replace("\n", "⏎\n")
+        separator = "·" if i and column else ""
+        size = cell_len(separator + shown.partition("\n")[0])
+        if column and column + size > width:
+            out.append("\n")
+            separator, column, size = "", 0, size - cell_len(separator)
+        out.append(separator, "dim")
+        out.append(shown, style=SHADES[i % 2])
+        column = cell_len(shown.rpartition("\n")[2]) if "\n" in shown else column + size
     return out

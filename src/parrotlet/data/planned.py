@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 NAME_WIDTH = 26
 
 
@@ -47,14 +49,17 @@ def _line(branch: str, each: Planned) -> str:
     documents = "?" if each.documents is None else about + short(each.documents)
     epochs = "" if each.epochs is None else about + f"{each.epochs:.3g}"
     name = branch + shortened(each.name, NAME_WIDTH - len(branch))
-    return (
-        f"{name:<{NAME_WIDTH}} {documents:>10} {short(each.tokens):>9} {short(each.supervised):>10} {epochs:>8}"
-    ).rstrip()
+    name += " " * (NAME_WIDTH - cell_len(name))
+    return (f"{name} {documents:>10} {short(each.tokens):>9} {short(each.supervised):>10} {epochs:>8}").rstrip()
 
 
 def shortened(name: str, width: int) -> str:
-    """The end of a name that is too long: it tells more than the beginning."""
-    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"
+    """The end of a name that is too long: it tells more than the beginning. In columns of a terminal."""
+    if cell_len(name) <= width:
+        return name
+    while cell_len(name) > width - 1:
+        name = name[1:]
+    return f"…{name}"
 
 
 def _again(each: Planned) -> str:

@@ -9,6 +9,7 @@ eval_data/…           the items, one JSON object a line
 from __future__ import annotations
 
 import csv
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,12 @@ def bundle_folder(where: str) -> Path:
     """The folder that `where` names. The published bundle is downloaded and unpacked into the cache folder the first
     time; raises `UserError` if it can't be had."""
     return published_bundle() if where == PUBLISHED else Path(where)
+
+
+def bundle_identity(folder: Path) -> str:
+    """A hash of the files that list the tasks; where one is missing `read_bundle` says so."""
+    lists = (folder / "core.yaml", folder / "eval_meta_data.csv")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in lists if path.is_file())).hexdigest()[:32]
 
 
 def published_bundle() -> Path:

@@ -67,7 +67,7 @@ class HuggingFaceModel:
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust_code)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_code)
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise UserError(f"{folder}: transformers can't load it: {error}") from None
         self._model = model.eval().to(device)
         self.device = self._model.device

@@ -8,6 +8,8 @@ Texts begin with `<|bos|>`, as in training, and as the tokenizer of an export ma
 
 from __future__ import annotations
 
+import operator
+import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from ..engine import Engine, Sampling
+from ..errors import UserError
 from ..model import GPT
 from ..tokenizer import Tokenizer
 from .branches import Row
@@ -79,16 +82,27 @@ class LmEvalModel(TemplateLM):
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What the model writes, up to a text to stop at. A prompt that leaves no room loses its beginning."""
+        """What the model writes, up to a text to stop at. A prompt that leaves no room loses its beginning, and that is
+        told; `UserError` where the answer alone may take the whole context."""
         asked = [request.args for request in requests]
         samplings = [self._sampling(settings) for _, settings in asked]
-        prompts = [
-            self.tok_encode(context)[-max(1, self._model.config.sequence_len - sampling.max_tokens) :]
-            for (context, _), sampling in zip(asked, samplings, strict=True)
-        ]
+        whole = [self.tok_encode(context) for context, _ in asked]
+        prompts = [ids[-self._room(s.max_tokens) :] for ids, s in zip(whole, samplings, strict=True)]
+        if cut := sum(map(operator.ne, map(len, prompts), map(len, whole))):
+            print(f"{cut} of {len(whole)} prompts are longer than the context leaves room for: cut", file=sys.stderr)
         engine = Engine(self._model, self._tokenizer, rows=self._rows)
         answers = engine.generate(prompts, samplings, tools=False, on_progress=self._on_progress)
         return [answer.text for answer in answers]
+
+    def _room(self, max_tokens: int) -> int:
+        """For a prompt, in tokens."""
+        context = self._model.config.sequence_len
+        if max_tokens >= context:
+            raise UserError(
+                f"a task asks for answers of up to {max_tokens} tokens (max_gen_toks; lm-eval's default is "
+                f"{DEFAULT_MAX_TOKENS}); the model's context of {context} has no room for a question beside that"
+            )
+        return context - max_tokens
 
     def _sampling(self, settings: Any) -> Sampling:
         given = normalize_gen_kwargs(settings, DEFAULT_MAX_TOKENS)

@@ -7,14 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from ..errors import UserError
 from ..files import written_aside
 from ..model import ModelConfig
 from ..stages import STAGES, StageName
 from ..tokenizer import Tokenizer
 from ..train import Run
+from ..train.checkpoint import write_tensors
 from .card import model_card
 from .tokenizer_files import chat_template, tokenizer_config, tokenizer_json
 from .weights import MODELING_FILE, their_config, their_weights
@@ -57,7 +56,7 @@ def _write_files(run: Run, stage: StageName, step: int | None, folder: Path) -> 
         texts[MODELING_FILE] = (resources.files("parrotlet.export") / MODELING_FILE).read_text("utf-8")
     for name, text in texts.items():
         (folder / name).write_text(text, "utf-8")
-    save_file(their_weights(checkpoint.model), folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(their_weights(checkpoint.model), folder / "model.safetensors", {"format": "pt"})
 
 
 def generation_config(tokenizer: Tokenizer, chats: bool) -> dict[str, Any]:

@@ -60,16 +60,15 @@ class Material:
         steps = self.steps(stage)
         if step >= steps:
             raise UserError(f"{stage.name} has {steps} steps, 0 to {steps - 1}; there is no step {step}")
-        batch = next(self.batches(stage, step))
-        self._check_trained(stage, step, batch)
-        return batch
+        return next(self.batches(stage, step))
 
     def batches(self, stage: Stage, step: int) -> Iterator[Batch]:
-        """The batches from `step` on."""
-        order = self.order(stage)
+        """The batches from `step` on; `UserError` as in `batch`."""
+        order, trained = self.order(stage), self._trained(stage)
         at, state = (step, {"step": step}) if isinstance(order, PlanOrder) else self._checkpointed(stage, step)
         for number, (batch, _) in enumerate(order.batches(state), start=at):
             if number >= step:
+                self._check_trained(stage, number, batch, trained.get(number, batch.hash))
                 yield batch
 
     def _checkpointed(self, stage: Stage, step: int) -> tuple[int, State]:
@@ -85,13 +84,15 @@ class Material:
         steps = list_checkpoints(self.run.stage_folder(stage)) if self.run else []
         return max((s for s in steps if s <= step), default=None)
 
-    def _check_trained(self, stage: Stage, step: int, batch: Batch) -> None:
-        if self.run is None:
-            return
-        trained = {line["step"]: line["batch_hash"] for line in self.run.metrics(stage.name).read()}
-        if trained.get(step, batch.hash) != batch.hash:
+    def _trained(self, stage: Stage) -> dict[int, str]:
+        """The hash of the batch of every step that was trained."""
+        lines = self.run.metrics(stage.name).read() if self.run else ()
+        return {line["step"]: line["batch_hash"] for line in lines}
+
+    def _check_trained(self, stage: Stage, step: int, batch: Batch, trained: str) -> None:
+        if trained != batch.hash:
             raise UserError(
-                f"{self.run.folder}: step {step} of {stage.name} was trained on another batch ({trained[step]}) than "
+                f"{self.name}: step {step} of {stage.name} was trained on another batch ({trained}) than "
                 f"these data give now ({batch.hash}): they have changed since. Put them back to see what was trained"
             )
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..tokenizer import Tokenizer
+from ..tokenizer import Tokenizer, spelled
 from .roles import TokenRole
 from .segments import Segment
 from .xray import Summary, XRay
@@ -90,7 +90,7 @@ def segment_text(segment: Segment, width: int) -> Text:
         before, now, after = taught[i : i + 3]
         separator = "·" if column and now == before else ""
         opens, closes = "[" * (now and not before), "]" * (now and not after)
-        shown = text.replace("\n", "⏎\n")
+        shown = spelled(text).replace("\n", "⏎\n")
         size = cell_len(separator + opens + shown.partition("\n")[0] + closes)
         if column and column + size > width:
             out.append("\n")
@@ -98,7 +98,7 @@ def segment_text(segment: Segment, width: int) -> Text:
         style = STYLES[segment.roles[i]] or ("green" if now else "")
         for piece, look in ((separator, "dim"), (opens, "green"), (shown, style), (closes, "green")):
             out.append(piece, look)
-        column = 0 if shown.endswith("\n") else column + size
+        column = len(closes) if shown.endswith("\n") else column + size
     return out
 
 

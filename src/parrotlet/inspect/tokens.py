@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def any_splitter(path: Path) -> Splitter:
         text = without_surrogates(text)
         encoding = other.encode(text, add_special_tokens=False)
         found = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
-        return [(id, _of_bytes(token) if by_bytes else text[a:b]) for id, token, (a, b) in found]
+        return [(id, _of_bytes(token) if by_bytes else _of_offsets(token, text[a:b])) for id, token, (a, b) in found]
 
     return Splitter(str(path), other.get_vocab_size(), split)
 
@@ -84,6 +85,14 @@ def _of_bytes(token: str) -> str:
     if not all(char in alphabet for char in token):
         return token
     return bytes(alphabet[char] for char in token).decode(errors="backslashreplace")
+
+
+def _of_offsets(token: str, text: str) -> str:
+    """A token for a single byte (`<0xE9>`) has the offsets of the whole character."""
+    byte = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
+    if byte is None or token == text:
+        return text
+    return bytes.fromhex(byte[1]).decode(errors="backslashreplace")
 
 
 def read_passages(path: Path) -> list[Passage]:

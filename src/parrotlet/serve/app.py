@@ -40,11 +40,11 @@ class PageFiles(StaticFiles):
         return response
 
 
-def build_app(run: Run, limits: Limits, *, api_key: str | None = None, any_host: bool = False) -> FastAPI:
+def build_app(run: Run, limits: Limits, *, api_key: str | None = None, host: str | None = LOOPBACK[0]) -> FastAPI:
     """The application that serves a run.
 
-    `api_key`: what clients must send. `any_host`: answer under whatever name the server is asked; without a key only
-    under those of the loopback.
+    `api_key`: what clients must send. `host`: without a key, answer only where asked under this name or those of the
+    loopback; None: under whatever name.
     """
     models, metrics = Models(run, limits), Metrics()
 
@@ -63,6 +63,6 @@ def build_app(run: Run, limits: Limits, *, api_key: str | None = None, any_host:
     def count(path: str, status: int) -> None:
         metrics.requests.labels(path if path in known else "other", str(status)).inc()
 
-    hosts = None if any_host or api_key else LOOPBACK
+    hosts = None if host is None or api_key else tuple(dict.fromkeys((*LOOPBACK, host)))
     app.add_middleware(Guard, body_bytes=limits.body_bytes, api_key=api_key, hosts=hosts, count=count)
     return app

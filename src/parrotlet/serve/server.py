@@ -39,7 +39,7 @@ def serve_run(run: Run, *, host: str, port: int, api_key: str | None, without_ke
         )
     if api_key is not None and not api_key.isascii():
         raise UserError("--api-key: a key is made of ASCII characters; others don't travel in the header Authorization")
-    app = build_app(run, limits, api_key=api_key, any_host=beyond)
+    app = build_app(run, limits, api_key=api_key, host=None if beyond else host)
     config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=GRACE_SECONDS)
     with bind(host, port) as bound, contextlib.suppress(KeyboardInterrupt):
         shown = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"

@@ -1,7 +1,7 @@
 """The tokenizer: a byte-level BPE, trained with `tokenizers`, encoding with `tiktoken`, stored as JSON."""
 
 from .compression import PUBLISHED_PATTERNS, CompressionRow, compression_report, load_rank_file
-from .shown import REST, ShownAnswer, joined, shown_texts
+from .shown import REST, ShownAnswer, joined, shown_texts, spelled
 from .stored import SPECIAL_TOKENS
 from .tokenizer import Tokenizer
 from .training import TOKENIZER_VERSION
@@ -18,4 +18,5 @@ __all__ = [
     "joined",
     "load_rank_file",
     "shown_texts",
+    "spelled",
 ]

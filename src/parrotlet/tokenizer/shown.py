@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Sequence
 
 from .tokenizer import Tokenizer
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 REST = "‥"
 """Stands for a token that only goes on with a character that begins in a token before it."""
 
@@ -24,6 +26,11 @@ def shown_texts(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
         texts[owners[at]] += data[at : at + size].decode(errors="backslashreplace")
         at += size
     return [text or REST for text in texts]
+
+
+def spelled(text: str, but: str = "\n") -> str:
+    r"""With control characters as Python writes them (`\t`, `\x1b`), but for some: a terminal obeys or drops them."""
+    return CONTROL.sub(lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text)
 
 
 def joined(texts: Sequence[str]) -> str:

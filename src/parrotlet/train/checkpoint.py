@@ -175,15 +175,20 @@ def _save_tensors(
         offsets = {n: {OFFSETS: [first_rows[n], *[0] * (t.ndim - 1)] if t.ndim else []} for n, t in tensors.items()}
         metadata = {SHARDING: json.dumps(offsets)}
     path = folder / f"{name}.safetensors"
+    write_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
+    sync(path)
+    return path
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None) -> None:
+    """Write a safetensors file. Raises `OSError` where it can't be written: a full disk is an exception of its own to
+    safetensors."""
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
+        save_file(tensors, path, metadata)
     except Exception as error:
-        # safetensors reports a full disk as an exception of its own; make it the OSError that it is.
         if "os error" in str(error).lower() or "I/O error" in str(error):
             raise OSError(None, str(error)) from error
         raise
-    sync(path)
-    return path
 
 
 def _load_tensors(folder: Path, kind: str) -> dict[str, torch.Tensor]:

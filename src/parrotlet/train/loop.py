@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import ranks
 from ..data import Batch, Order, State, count_sources, plan_lines
@@ -24,6 +25,7 @@ from ..stages import Stage
 from ..tokenizer import Tokenizer
 from .checkpoint import RNG, Checkpoint, remove_old_checkpoints, save_checkpoint
 from .machine import give_back_freed_memory
+from .micro_batch import is_out_of_memory
 from .parallel import own_parts, own_rows, whole_model, whole_on_first
 from .run import Run
 from .saver import Saver
@@ -174,7 +176,9 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
     t.watch.at(t.step, "computing")
     try:
         loss, grad_norm = optimize(t.model, t.optimizers, batch, t.settings.micro_rows, t.step, lr_mult)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise UserError(_out_of_memory(t)) from error
     losses, stops = zip(*ranks.gather((loss, t.stop)), strict=True)
     loss, t.stop = sum(losses), any(stops)
@@ -218,13 +222,13 @@ def accumulate_gradients(model: GPT, batch: Batch, micro_rows: int) -> float:
     """Add the gradient of the step's loss to the parameters, `micro_rows` rows at a time; returns the rank's loss."""
     device = next(model.parameters()).device
     count = max(batch.supervised, 1)
-    total = 0.0
+    losses: list[Tensor] = []
     for micro in own_rows(batch).micro_batches(micro_rows):
         micro = micro.to(device)
         loss = model.loss_sum(micro.inputs, micro.targets, micro.positions, micro.attention_segments) / count
         loss.backward()
-        total += loss.item()
-    return total
+        losses.append(loss.detach())  # a number of it now would wait for a GPU
+    return sum(map(float, losses), 0.0)
 
 
 def learning_rate_multiplier(stage: Stage, settings: StageSettings, step: int, total: int) -> float:

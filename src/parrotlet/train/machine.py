@@ -8,6 +8,7 @@ import functools
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -17,6 +18,8 @@ from ..dtypes import DTYPES, multiplies_bfloat16
 from ..errors import UserError
 from ..recipe import MachineSettings
 
+CGROUP = Path("/sys/fs/cgroup")
+"""The container's own, as it sees it."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
 
@@ -31,7 +34,7 @@ def resolve_machine(settings: MachineSettings) -> MachineSettings:
         raise UserError(f"machine.dtype must be auto, {' or '.join(DTYPES)}; found {dtype!r}")
     compiles = settings.compile
     if compiles == "auto":
-        compiles = device != "mps" and _can_compile(device)
+        compiles = device != "mps" and can_compile(device)
     threads = settings.threads or _cores()
     return replace(settings, device=device, dtype=dtype, compile=compiles, threads=threads)
 
@@ -98,7 +101,8 @@ def _there(device: str) -> bool:
 
 
 @functools.cache
-def _can_compile(device: str) -> bool:
+def can_compile(device: str) -> bool:
+    """Whether torch's compiler finds what it needs; says so once if it doesn't."""
     lacking = torch_lacks(device)
     if lacking and ranks.is_first():
         print(f"{lacking}: the blocks are not compiled, and a step takes longer", file=sys.stderr)
@@ -106,4 +110,16 @@ def _can_compile(device: str) -> bool:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may use: it may be kept to some of the machine's, or to a container's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *container_limits("cpu.max")]))
+
+
+def container_limits(name: str) -> list[int]:
+    """What a container may have of something (Linux, cgroup v2): bytes of `memory.max`, CPUs of `cpu.max`, rounded up.
+    Empty where there is no limit."""
+    try:
+        limit, *period = (CGROUP / name).read_text().split()
+    except OSError:
+        return []
+    return [-(-int(limit) // int(period[0] if period else 1))] if limit != "max" else []

@@ -20,7 +20,7 @@ from ..progress import ProgressLine
 from ..recipe import MachineSettings, Recipe, StageSettings
 from ..stages import STAGES, StageName
 from . import estimate
-from .machine import use_machine
+from .machine import container_limits, use_machine
 from .parallel import run_here
 
 MOST_ROWS = 256
@@ -36,7 +36,7 @@ def resolve_micro_batches(recipe: Recipe) -> Recipe:
     if not names:
         return recipe
     config = recipe.model.config(recipe.tokenizer.vocab_size)
-    most = {name: _most_rows(recipe, recipe.stage(name)) for name in names}
+    most = {name: most_rows(recipe, recipe.stage(name)) for name in names}
     line = ProgressLine("probe", 0)
     pace = measure_pace(config, recipe.machine, max(most.values()), line)
     chosen = [choose_rows(pace, recipe.stage(name), config.sequence_len, most[name]) for name in names]
@@ -63,7 +63,7 @@ def measure_pace(config: ModelConfig, machine: MachineSettings, most: int, line:
         try:
             seconds, taken = _try(model, rows)
         except RuntimeError as error:
-            if "out of memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             break
         if pace and taken + state > room:
@@ -80,6 +80,12 @@ def choose_rows(pace: Mapping[int, float], settings: StageSettings, sequence_len
     return min(rows for rows, tokens in fitting.items() if tokens >= NEAR * max(fitting.values()))
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had too little memory; a CPU's and MPS's have no class of their own in torch."""
+    told = ("out of memory", "DefaultCPUAllocator: can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
+
+
 def any_batch(rows: int, config: ModelConfig) -> Batch:
     """Random tokens, every one supervised."""
     ids = torch.randint(config.vocab_size, (rows, config.sequence_len))
@@ -87,10 +93,10 @@ def any_batch(rows: int, config: ModelConfig) -> Batch:
     return Batch(ids, ids.roll(-1, 1), positions, torch.zeros_like(ids), sources=((),) * rows, attends="row")
 
 
-def _most_rows(recipe: Recipe, settings: StageSettings) -> int:
+def most_rows(recipe: Recipe, settings: StageSettings) -> int:
     """How many rows a rank has in a step, at most: a conversation takes a row at most."""
     rows = settings.conversations_per_step or (settings.tokens_per_step or 0) // recipe.model.sequence_len
-    return max(1, rows // ranks.world_size())
+    return max(1, -(-rows // ranks.world_size()))
 
 
 def _try(model: GPT, rows: int) -> tuple[float, float]:
@@ -114,7 +120,9 @@ def _try(model: GPT, rows: int) -> tuple[float, float]:
 
 
 def _memory(device: torch.device) -> float:
-    """Bytes of the device; half of the machine's where that is the CPU's, or where nobody tells."""
+    """Bytes of the device that nobody uses; of a CPU, or where nobody tells, half of what the machine has, or of what
+    its container may have."""
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+        return torch.cuda.mem_get_info(device)[0]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *container_limits("memory.max")]) / 2

@@ -31,7 +31,7 @@ from .metrics import MetricsFile
 from .micro_batch import resolve_micro_batches
 from .sources import Sources
 
-MEMORY_ONLY = ("device_batch_size", "recompute")
+ROUNDING_ONLY = ("device_batch_size", "recompute", "compile", "threads")
 """The keys, in their last part, that change memory and speed and nothing else but rounding: a run can go on with other
 values."""
 
@@ -58,7 +58,7 @@ class Run:
             run = cls.open(folder)
             asked = _as_decided(recipe, run.recipe)
             changed = differences(run.recipe, asked)
-            refused = [line for line in changed if line.split(": ")[0].rpartition(".")[2] not in MEMORY_ONLY]
+            refused = [line for line in changed if line.split(": ")[0].rpartition(".")[2] not in ROUNDING_ONLY]
             if not refused:
                 if changed and ranks.is_first():
                     write_text(folder / "recipe.toml", asked.to_toml())

@@ -22,7 +22,8 @@ from ..stages import STAGES, Stage, StageName
 from ..tokenizer import TOKENIZER_VERSION, Tokenizer
 from .checkpoint import RNG, Checkpoint, list_checkpoints, read_state
 from .loop import Callback, Training
-from .machine import machine_here, use_machine
+from .machine import can_compile, machine_here, use_machine
+from .micro_batch import most_rows
 from .parallel import parallelize
 from .run import Run
 from .sources import VALIDATION, Sources
@@ -86,7 +87,8 @@ def prepare(
     with ranks.first_rank_first():
         order = sources.order(stage, tokenizer)
         validation = sources.validation_batches(stage, tokenizer)
-    compile_rows = settings.micro_rows if machine.compile else None
+    compiles = machine.compile and can_compile(device.type)
+    compile_rows = min(settings.micro_rows, most_rows(run.recipe, settings)) if compiles else None
     parallelize(model, device, recompute=machine.recompute, compile_rows=compile_rows)
     training = Training(
         run=run,
@@ -132,7 +134,7 @@ def horizon(settings: StageSettings, config: ModelConfig) -> int:
     if settings.target_flops is not None:
         return max(1, round(settings.target_flops / (config.flops_per_token * settings.tokens_per_step)))
     if settings.target_param_data_ratio is not None:
-        tokens = settings.target_param_data_ratio * config.num_parameters
+        tokens = settings.target_param_data_ratio * (config.num_parameters - config.ngrams * config.width)
         return max(1, round(tokens / settings.tokens_per_step))
     raise UserError("[base] needs num_iterations, target_flops or target_param_data_ratio")
 
