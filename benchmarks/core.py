@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from parrotlet.torch_environment import set_torch_environment
+from parrotlet.openmp import let_threads_sleep
 
-set_torch_environment()
+let_threads_sleep()
 
 import torch
 

@@ -20,9 +20,9 @@ import sys
 import time
 import types
 
-from parrotlet.torch_environment import set_torch_environment
+from parrotlet.openmp import let_threads_sleep
 
-set_torch_environment()
+let_threads_sleep()
 
 import torch
 

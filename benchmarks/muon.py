@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from parrotlet.torch_environment import set_torch_environment
+from parrotlet.openmp import let_threads_sleep
 
-set_torch_environment()
+let_threads_sleep()
 
 import torch
 from train_step import a_batch

@@ -13,9 +13,9 @@ import argparse
 import statistics
 import time
 
-from parrotlet.torch_environment import set_torch_environment
+from parrotlet.openmp import let_threads_sleep
 
-set_torch_environment()
+let_threads_sleep()
 
 import torch
 import torch.nn.functional as F

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from parrotlet.openmp import let_threads_sleep
 from parrotlet.tokenizer import Tokenizer
-from parrotlet.torch_environment import set_torch_environment
 
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False, max_examples=1000)
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="parrotlet-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PARROTLET_CACHE", folder.name)
-    set_torch_environment()
+    let_threads_sleep()
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -63,7 +63,7 @@ def test_a_run_that_is_compiled_goes_on_where_there_is_no_compiler(tmp_path, mon
 
 def test_a_run_goes_on_with_other_threads_and_not_compiled(tmp_path):
     recipe = Recipe.parse(write_small_run(tmp_path), "test", {"machine.compile": True, "machine.threads": 2})
-    Run.begin(tmp_path / "run", recipe)
+    train_tokenizer(Run.begin(tmp_path / "run", recipe))  # or it would begin anew
     here = dataclasses.replace(recipe, machine=dataclasses.replace(recipe.machine, compile=False, threads=1))
     going_on = Run.begin(tmp_path / "run", here).recipe.machine
     assert (going_on.compile, going_on.threads) == (False, 1)

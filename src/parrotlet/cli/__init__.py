@@ -15,7 +15,7 @@ import tyro
 
 from ..cpp import TRAINING, compile_ahead
 from ..errors import UserError
-from ..torch_environment import set_torch_environment
+from ..openmp import let_threads_sleep
 from .help import leave_none_unsaid
 
 COMMANDS = {
@@ -49,7 +49,7 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def main() -> None:
     """Run a command. Exit code 0: done; 2: something to fix, and the message says how; 130: interrupted."""
-    set_torch_environment()
+    let_threads_sleep()
     if sys.argv[1:2] in (["run"], ["train"]) and not {"-h", "--help"} & {*sys.argv}:
         compile_ahead(TRAINING)  # while torch is imported, which takes as long
     app = tyro.extras.SubcommandApp()

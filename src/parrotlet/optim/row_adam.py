@@ -43,8 +43,8 @@ class RowAdam(torch.optim.Optimizer):
         square = torch.where(new > 0, before.lerp(new, 1 - beta), before)
         squares[rows] = square
         size = (square / (1 - beta ** int(state["step"]))).sqrt_().add_(eps)
-        # with every row once this is index_add_, which takes one thread and four times as long on a CPU
-        local(parameter).scatter_add_(0, rows[:, None].expand_as(gradients), (gradients / size).mul_(-lr))
+        # (index_add_'s `alpha` takes four times as long on a CPU)
+        local(parameter).index_add_(0, rows, (gradients / size).mul_(-lr))
 
 
 def touched_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
