@@ -10,6 +10,7 @@ decisions are not the same the exit code is 1.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -39,13 +40,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cpu-time", action="store_true", help="seconds of computing: other programs then count less")
+    parser.add_argument("--json", type=Path, help="write the seconds of all rounds here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tasks = [task for task in read_bundle(args.bundle)[0] if task.name in args.tasks]
     texts = [str(item) for task in tasks for item in task.items()[:500]]
     tokenizer = Tokenizer.train(texts, 900)
     model = OwnModel(GPT.build(ModelConfig.from_depth(4, tokenizer.vocab_size, 2048), seed=0), tokenizer)
-    differ = False
+    differ, found = False, {}
     for task in tasks:
         items = chosen_items(task, args.limit)
         rows = [rows_of(task, items, index, model) for index in range(len(items))]
@@ -57,6 +59,7 @@ def main() -> None:
                 scores = one_by_one(model, rows) if way == "alone" else score(model, rows)
                 spent.append((time.process_time() if args.cpu_time else time.perf_counter()) - began)
                 decisions.add(tuple(min(range(len(item)), key=lambda i: item[i][0]) for item in scores))
+        found[task.name] = seconds
         alone, together = (statistics.median(spent) for spent in seconds.values())
         differ |= len(decisions) > 1
         same = "DIFFERENT decisions" if len(decisions) > 1 else "same decisions"
@@ -64,6 +67,8 @@ def main() -> None:
             f"{task.name:<20} {alone:6.2f} s alone, {together:6.2f} s together: ×{alone / together:.2f}, {same}",
             flush=True,
         )
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
     sys.exit(differ)
 
 

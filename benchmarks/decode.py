@@ -6,7 +6,7 @@
 Without more options it takes three to four minutes. All write 64 tokens after one prompt of 32, greedily (or
 `--temperature 1`), and take turns. Shown are tokens a second of whole answers (the median turn, and the median ratio of
 a turn), and of single steps: the median one, and the fastest tenth, which is what is left when other programs on the
-computer disturb most steps. The last line has all figures as JSON.
+computer disturb most steps.
 nanochat's model has additions of its own; its embedding, matrices and head have the same shapes. `transformers` gets
 the same weights as the engine and, in float32, must write the same tokens.
 """
@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 import types
+from pathlib import Path
 
 from parrotlet.openmp import let_threads_sleep
 
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cpu-time", action="store_true", help="count this process's CPU seconds (with --threads 1)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
     clock = time.process_time if args.cpu_time else time.perf_counter
     about = {"torch": torch.__version__, "temperature": args.temperature, "clock": clock.__name__}
@@ -176,7 +178,8 @@ def main() -> None:
         for name, figure in compared(measure(ways, rows, args.rounds, clock=clock, check=check)).items():
             figures.append({"dtype": dtype, "threads": threads, "rows": rows, "way": name} | figure)
             show(figures[-1])
-    print(json.dumps(about | {"figures": figures}))
+            if args.json:
+                args.json.write_text(json.dumps(about | {"figures": figures}, indent=1))
 
 
 def measure(ways, rows, rounds, clock, check):

@@ -7,8 +7,10 @@ answers are as long as they may be. Its calls, where it makes any, are answered.
 """
 
 import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 from parrotlet.openmp import let_threads_sleep
 
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 32])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the seconds of all rounds here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     recipe = Recipe.load("tiny")
@@ -67,6 +70,8 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(seconds[args.rows[0]], found, strict=True))
         spread = f"({min(found):.2f} to {max(found):.2f})"
         print(f"{rows:>4} at a time  {statistics.median(found):7.2f} s {spread}  ×{ratio:.1f}")
+    if args.json:
+        args.json.write_text(json.dumps(seconds, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ the same texts, taking turns.
 
 import argparse
 import itertools
+import json
 import resource
 import statistics
 import tempfile
@@ -35,7 +36,7 @@ def order_of(paths: list[Path], tokenizer: Tokenizer, length: int) -> StreamOrde
     return StreamOrder([source], tokenizer, length=length, rows_per_step=ROWS_PER_STEP, streams=64, seed=1)
 
 
-def throughput(paths: list[Path], tokenizer: Tokenizer, length: int, rounds: int) -> None:
+def throughput(paths: list[Path], tokenizer: Tokenizer, length: int, rounds: int) -> dict[str, list[float]]:
     """Tokens a second of rows, and of the encoder on the documents that these rows hold."""
     encode = tokenizer._encoding.encode_ordinary
     loader, alone = [], []
@@ -53,9 +54,10 @@ def throughput(paths: list[Path], tokenizer: Tokenizer, length: int, rounds: int
     print(f"loader   {statistics.median(loader):12,.0f} tokens/s")
     print(f"tiktoken {statistics.median(alone):12,.0f} tokens/s on the same texts")
     print(f"ratio    {statistics.median(ratios):12.2f}  ({min(ratios):.2f}–{max(ratios):.2f} in {rounds} rounds)")
+    return {"loader": loader, "tiktoken": alone}
 
 
-def first_batch(paths: list[Path], tokenizer: Tokenizer, length: int) -> None:
+def first_batch(paths: list[Path], tokenizer: Tokenizer, length: int) -> dict[str, float]:
     """Seconds from the names of many shards to the first batch."""
     texts = list(itertools.islice(itertools.chain.from_iterable(Documents("t", [p]) for p in paths), 9600))
     with tempfile.TemporaryDirectory() as folder:
@@ -63,22 +65,25 @@ def first_batch(paths: list[Path], tokenizer: Tokenizer, length: int) -> None:
         for i in range(FIRST_BATCH_SHARDS):
             shards.append(Path(folder) / f"shard_{i:05d}.parquet")
             pq.write_table(pa.table({"text": texts[i::FIRST_BATCH_SHARDS] * 10}), shards[-1], row_group_size=512)
+        found = {}
         for what in ("the first time", "again"):
             began = time.perf_counter()
             order = order_of(shards, tokenizer, length)
             next(order.batches(order.start()))
-            print(f"first batch of {FIRST_BATCH_SHARDS} shards, {what}: {time.perf_counter() - began:.2f} s")
+            found[what] = time.perf_counter() - began
+            print(f"first batch of {FIRST_BATCH_SHARDS} shards, {what}: {found[what]:.2f} s")
+    return found
 
 
-def memory(paths: list[Path], tokenizer: Tokenizer, length: int) -> None:
+def memory(paths: list[Path], tokenizer: Tokenizer, length: int) -> dict[int, float]:
     """The most memory that the process has held, after some steps and after many."""
     order = order_of(paths, tokenizer, length)
-    for step, _ in enumerate(prefetch(order.batches(order.start())), start=1):
+    found = {}
+    for step, _ in enumerate(itertools.islice(prefetch(order.batches(order.start())), MEMORY_STEPS), start=1):
         if step in (MEMORY_STEPS // 5, MEMORY_STEPS):
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"after {step:>4} steps: at most {most:,.0f} MiB")
-        if step == MEMORY_STEPS:
-            return
+            found[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"after {step:>4} steps: at most {found[step]:,.0f} MiB")
+    return found
 
 
 def main() -> None:
@@ -87,14 +92,17 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=4096)
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures of all rounds here")
     args = parser.parse_args()
     use_machine(resolve_machine(MachineSettings()))  # as training does
     paths = sorted((args.data / SHARDS).glob("*.parquet"))
     texts = list(itertools.islice(Documents("t", paths[:1]), 1500))
     tokenizer = Tokenizer.train(texts, args.vocab_size)
-    throughput(paths, tokenizer, args.length, args.rounds)
-    first_batch(paths, tokenizer, args.length)
-    memory(paths, tokenizer, args.length // 8)
+    found = {"tokens_per_second": throughput(paths, tokenizer, args.length, args.rounds)}
+    found["first_batch_seconds"] = first_batch(paths, tokenizer, args.length)
+    found["most_memory_mib"] = memory(paths, tokenizer, args.length // 8)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ python benchmarks/muon.py [--recipe tiny] [--rounds 15]       # the matrices of 
 """
 
 import argparse
+import json
 import statistics
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from parrotlet.openmp import let_threads_sleep
 
@@ -28,16 +30,19 @@ from tokenizer import in_turns
 WAYS = {"matrix": muon._iterate, "factor": muon._iterate_factor}
 
 
-def compare(ways: dict[str, Callable[[], object]], rounds: int) -> str:
+def compare(label: str, ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Milliseconds, medians. (The first round warms up.)"""
     found = {name: 1000 * statistics.median(times[1:]) for name, times in in_turns(ways, rounds + 1).items()}
     said = "  ".join(f"{name} {ms:7.1f}" for name, ms in found.items())
-    return f"{said}  ×{found['matrix'] / found['factor']:.2f}"  # (the first round warms up)
+    print(f"{label:<19} {said}  ×{found['matrix'] / found['factor']:.2f}", flush=True)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="tiny")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="write the milliseconds here")
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
     machine = resolve_machine(replace(recipe.machine, device="cpu"))
@@ -46,12 +51,14 @@ def main() -> None:
     parts = f"parts of {block} rows at most" if block else "whole matrices"
     print(f"{args.recipe}, {torch.get_num_threads()} threads, {parts}; milliseconds, medians")
 
+    found = {}
     for shape, count in Counter(matrices(config)).items():
         rows = muon.rows_together(min(shape), block)
         x = torch.randn(count * min(shape) // rows, rows, max(shape))
         x /= x.norm(dim=(1, 2), keepdim=True)
         ways = {name: lambda way=way, x=x: way(x) for name, way in WAYS.items()}
-        print(f"{count:>3} of {f'{shape[0]} × {shape[1]}':<12}", compare(ways, args.rounds))
+        label = f"{count:>3} of {shape[0]} × {shape[1]}"
+        found[label.strip()] = compare(label, ways, args.rounds)
 
     model = GPT.build(config, seed=0, dtype=torch.float32)
     run_here(model, device, compile_rows=recipe.base.micro_rows if machine.compile else None)
@@ -63,7 +70,9 @@ def main() -> None:
         muon._iterate_factor = WAYS[name]
         optimize(model, optimizers, batch, recipe.base.micro_rows, 0, 1.0)
 
-    print(f"{'a step':<19}", compare({name: lambda name=name: step(name) for name in WAYS}, args.rounds))
+    found["a step"] = compare("a step", {name: lambda name=name: step(name) for name in WAYS}, args.rounds)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

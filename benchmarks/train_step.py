@@ -5,9 +5,11 @@ python benchmarks/train_step.py --recipe small-real --dtypes float32 bfloat16
 """
 
 import argparse
+import json
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from parrotlet.openmp import let_threads_sleep
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", help="default: what the machine is fast in", choices=list(DTYPES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="steps a round")
+    parser.add_argument("--json", type=Path, help="write the tokens a second of all rounds here")
     args = parser.parse_args()
     recipe = Recipe.load(args.recipe)
     machine = resolve_machine(replace(recipe.machine, device="cpu"))
@@ -80,6 +83,8 @@ def main() -> None:
     for label, found in rates.items():
         median = statistics.median(found)
         print(f"{label:<38} {median:8,.0f} tokens/s  ×{median / first:.2f}  ({min(found):,.0f}–{max(found):,.0f})")
+    if args.json:
+        args.json.write_text(json.dumps(rates, indent=1))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ single product of 2,048 × 1,024 × 1,024 in the same dtype, measured between th
 """
 
 import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 from parrotlet.openmp import let_threads_sleep
 
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=["2x512", "4x512", "6x512", "8x512", "4x256", "4x1024"])
     parser.add_argument("--tokens", type=int, default=8192, help="a step")
     parser.add_argument("--dtype", default="auto", choices=["auto", *DTYPES])
+    parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
     machine = resolve_machine(MachineSettings(device="cpu", dtype=args.dtype))
     device, dtype = use_machine(machine)
@@ -94,6 +97,7 @@ def main() -> None:
         f"{'depth':>5}{'width':>6}{'rows of':>8}{'params':>9}{'tokens/s':>10}{'of peak':>9}",
         *map("{:>10}".format, PARTS),
     )
+    figures = []
     for shape in args.shapes:
         depth, length = map(int, shape.split("x"))
         config = ModelConfig.from_depth(depth, 8192, length, heads=depth, kv_heads=depth)
@@ -106,11 +110,16 @@ def main() -> None:
             optimize(model, optimizers, batch, micro, 0, 1.0)
 
         seconds, most = median_seconds(step, 5), peak(dtype)
-        reached = config.flops_per_token * args.tokens / seconds / most
+        reached, parts = config.flops_per_token * args.tokens / seconds / most, shares(step)
         row = (
             f"{depth:>5}{config.width:>6}{length:>8}{config.num_parameters / 1e6:>8.1f}M{args.tokens / seconds:>10,.0f}"
         )
-        print(f"{row}{reached:>9.0%}", *(f"{share:>10.0%}" for share in shares(step).values()), flush=True)
+        print(f"{row}{reached:>9.0%}", *(f"{share:>10.0%}" for share in parts.values()), flush=True)
+        figures.append({"depth": depth, "width": config.width, "length": length, "dtype": machine.dtype})
+        figures[-1] |= {"threads": machine.threads, "parameters": config.num_parameters, "peak_flops": most}
+        figures[-1] |= {"tokens_per_second": args.tokens / seconds, "of_peak": reached, "shares": parts}
+        if args.json:
+            args.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
