@@ -18,7 +18,7 @@ from parrotlet.evals import core_bundle
 from parrotlet.evals.branches import Row, Tree
 from parrotlet.evals.core import core, evaluate_core_task, score
 from parrotlet.evals.core_bundle import read_bundle
-from parrotlet.evals.core_prompts import rows_of
+from parrotlet.evals.core_prompts import chosen_items, rows_of
 from parrotlet.evals.language_model import OwnModel
 from parrotlet.evals.statistics import centred
 from parrotlet.files import sha256
@@ -188,6 +188,17 @@ def test_long_prompts_lose_their_beginning_and_keep_their_answer(bundle, model):
         assert 1 <= row.start < 24
     model.context = 2
     assert all(row.start == 1 for row in rows_of(pick, pick.items(), 0, model))
+
+
+def test_items_that_lose_their_beginning_are_counted(bundle, model):
+    pick = read_bundle(bundle)[0][0]
+    items = chosen_items(pick, None)
+    longest = [max(len(row.ids) for row in rows_of(pick, items, i, model)) for i in range(len(items))]
+    assert evaluate_core_task(model, pick).cut == 0
+    model.context = sorted(longest)[len(longest) // 2]
+    too_long = sum(length > model.context for length in longest)
+    assert 0 < too_long < len(items)
+    assert evaluate_core_task(model, pick).to_json()["cut"] == too_long
 
 
 class Stub:

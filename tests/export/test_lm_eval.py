@@ -223,6 +223,11 @@ def test_a_prompt_is_not_cut_unseen(run, tokenizer, capsys):
         request = Instance(request_type="generate_until", doc={}, arguments=arguments, idx=0)
         return LmEvalModel(model, tokenizer).generate_until([request])
 
+    def choice(text):
+        return Instance(request_type="loglikelihood", doc={}, arguments=(text, " e"), idx=0)
+
+    assert LmEvalModel(model, tokenizer).loglikelihood([choice("the parrot earns " * context), choice("short")])
+    assert "1 of 2 texts are longer" in capsys.readouterr().err
     assert len(ask(context - 1)) == 1
     assert "1 of 1 prompts are longer" in capsys.readouterr().err
     with pytest.raises(UserError, match=f"answers of up to {context} tokens"):

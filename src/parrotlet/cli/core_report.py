@@ -43,7 +43,7 @@ def measure_core(
     for task in _asked(there, names):
         results.append(_measure(model, task, limit))
         keep(results[-1], every)
-    _print(results, len(results) == len(every), limit, published_results(folder))
+    _print(results, len(results) == len(every), limit, published_results(folder), model.context)
 
 
 def check_core(path: Path, checkpoint: str, bundle: str) -> str:
@@ -88,7 +88,9 @@ def _measure(model: LanguageModel, task: CoreTask, limit: int | None) -> CoreRes
     return result
 
 
-def _print(results: Sequence[CoreResult], complete: bool, limit: int | None, published: dict[str, float]) -> None:
+def _print(
+    results: Sequence[CoreResult], complete: bool, limit: int | None, published: dict[str, float], context: int
+) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for name in ("accuracy", "chance", "centred", "95 % interval", "GPT-2"):
@@ -108,6 +110,8 @@ def _print(results: Sequence[CoreResult], complete: bool, limit: int | None, pub
     console.print(table)
     if not complete:
         console.print("not CORE: that is the mean over all tasks of the bundle", style="dim")
+    if cut := [f"{result.cut} of {result.task.name}'s {len(result.right)}" for result in results if result.cut]:
+        console.print(f"longer than the model's {context:,} tokens, begun later: {', '.join(cut)}", style="dim")
 
 
 def _figure(value: float | None) -> str:

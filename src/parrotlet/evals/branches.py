@@ -24,6 +24,8 @@ class Row:
     ids: list[int]
     start: int
     """Where what is scored begins; at least 1."""
+    cut: bool = False
+    """Whether the text was longer than the model can read, and lost its beginning."""
 
     @property
     def key(self) -> tuple[tuple[int, ...], int]:

@@ -33,6 +33,8 @@ class CoreResult:
     decisions: tuple[int, ...]
     """For every item the choice taken; for language modelling 1 if each token of the continuation was the likeliest."""
     right: tuple[bool, ...]
+    cut: int
+    """Items of which a text was longer than the model can read: it lost its beginning, solved examples first."""
 
     @property
     def accuracy(self) -> float:
@@ -54,7 +56,8 @@ class CoreResult:
         """As plain values."""
         low, high = self.interval
         values = {"accuracy": self.accuracy, "centred": self.centred, "low": low, "high": high}
-        return values | {"n": len(self.right), "chance": self.task.chance, "decisions": self.decisions}
+        values |= {"n": len(self.right), "cut": self.cut, "chance": self.task.chance}
+        return values | {"decisions": self.decisions}
 
 
 def core(results: Sequence[CoreResult]) -> tuple[float, float]:
@@ -78,12 +81,13 @@ def evaluate_core_task(
     items = chosen_items(task, limit)
     rows = [rows_of(task, items, index, model) for index in ranks.own(range(len(items)))]
     by_item = ranks.gather_shares(score(model, rows, batch_tokens, on_progress))
+    cut = sum(ranks.gather_shares([any(row.cut for row in of_item) for of_item in rows]))
     if task.kind == "language_modeling":
         decisions = tuple(int(likeliest) for ((_, likeliest),) in by_item)
-        return CoreResult(task=task, decisions=decisions, right=tuple(map(bool, decisions)))
+        return CoreResult(task=task, decisions=decisions, right=tuple(map(bool, decisions)), cut=cut)
     decisions = tuple(min(range(len(of_item)), key=lambda i: of_item[i][0]) for of_item in by_item)
     right = tuple(decision == item["gold"] for decision, item in zip(decisions, items, strict=True))
-    return CoreResult(task=task, decisions=decisions, right=right)
+    return CoreResult(task=task, decisions=decisions, right=right, cut=cut)
 
 
 def score(

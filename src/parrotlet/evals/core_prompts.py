@@ -63,4 +63,4 @@ def _fitted(ids: list[int], start: int, context: int) -> Row:
     """Without the beginning, if it is too long. At least one token is scored, and one stands before it."""
     too_many = max(0, len(ids) - context)
     ids = ids[too_many:]
-    return Row(ids, max(1, min(start - too_many, len(ids) - 1)))
+    return Row(ids, max(1, min(start - too_many, len(ids) - 1)), cut=too_many > 0)

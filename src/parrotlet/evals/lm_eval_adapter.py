@@ -59,6 +59,8 @@ class LmEvalModel(TemplateLM):
         Choices of one question, which come one after the other, share its computation.
         """
         rows = [[self._row(*pair) for _, *pair in some] for _, some in groupby(requests, key=lambda one: one[1])]
+        if cut := sum(row.cut for some in rows for row in some):
+            print(f"{cut} of {len(requests)} texts are longer than the model can read: cut", file=sys.stderr)
         scores = score(OwnModel(self._model, self._tokenizer), rows, on_progress=self._on_progress)
         return [
             (-loss * len(row.scored), likeliest)
@@ -68,8 +70,9 @@ class LmEvalModel(TemplateLM):
 
     def _row(self, context: list[int], continuation: list[int]) -> Row:
         """As lm-eval cuts it: as many tokens are read as there are positions, and one more is predicted."""
-        ids = (context + continuation)[-self._model.config.sequence_len - 1 :]
-        return Row(ids, max(1, len(ids) - len(continuation)))
+        whole = context + continuation
+        ids = whole[-self._model.config.sequence_len - 1 :]
+        return Row(ids, max(1, len(ids) - len(continuation)), cut=len(ids) < len(whole))
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Log-probability of whole texts; what is longer than the context in pieces, as lm-eval defines them."""
