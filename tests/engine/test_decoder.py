@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from parrotlet.engine.decoder import Decoder
+from parrotlet.errors import UserError
 from parrotlet.model import GPT, ModelConfig
 from scripted import grown
 
@@ -154,3 +155,16 @@ def test_the_memory_is_what_the_shape_says(dtype, way):
     """Keys and values, layers, rows, key/value heads, slots in multiples of 32 and 8, head width, bytes."""
     itemsize = dtype.itemsize if way == "native" else 4
     assert Decoder(a_model(dtype), rows=5).memory.nbytes == 2 * 2 * 5 * 2 * (128 + 8) * 16 * itemsize
+
+
+def test_what_convolutions_look_back_at_is_counted_too():
+    """Of the embedding and of each layer, in float32; and the tokens, for n-grams, in 8 bytes."""
+    plain, more = (Decoder(a_model(**shape), rows=5).memory.nbytes for shape in ({}, {"short_conv": True, "ngrams": 7}))
+    width = a_model().config.width
+    assert more - plain == 5 * (128 + 8) * ((1 + 2) * width * 4 + 8)
+
+
+@pytest.mark.parametrize("rows", [10**9, 10**17])
+def test_more_rows_than_there_is_memory_for_are_refused(rows):
+    with pytest.raises(UserError, match=r"no memory for .* answers at a time, of 100 tokens each .*fewer rows"):
+        Decoder(a_model(), rows)

@@ -293,6 +293,13 @@ def test_the_end_of_the_context_is_the_end_of_the_answer(tokenizer):
         engine.generate([[t.bos] * 24], GREEDY)
 
 
+@pytest.mark.parametrize("last", [[], [-1], [10**6]])
+def test_a_prompt_of_no_tokens_or_strange_ones_is_refused(tokenizer, last):
+    engine = scripted(tokenizer, tokenizer.encode("a"))
+    with pytest.raises(UserError, match=f"each from 0 to {tokenizer.vocab_size - 1}"):
+        engine.generate([[tokenizer.bos] * bool(last) + last], GREEDY)
+
+
 def conversation_of(exchanges):
     turns = [(Message("user", f"What is {i}?"), Message("assistant", f"It is {i}.")) for i in range(exchanges)]
     return Conversation((Message("system", "Be brief."), *itertools.chain(*turns), Message("user", "And now?")))
@@ -330,6 +337,21 @@ def test_sliding_goes_on_where_not_sliding_ends(tokenizer):
     assert (cut.finish, len(cut.ids), cut.left_out) == ("length", 40, 0)
     assert slid is not None
     assert (slid.finish, len(slid.ids), slid.left_out) == ("length", 60, 1)
+    assert (cut.reused, slid.reused) == (0, 0), "the second prompt's, of the prompt that it ended with"
+
+
+def test_the_penalty_forgets_what_was_left_out(tokenizer):
+    t, whole = tokenizer, conversation_of(1)
+    only_there = t.encode("What is 0?")[-2]
+    prompt = render_prompt(whole, t)
+    engine = engine_that(t, lambda row: t.encode("a"), context=len(prompt) + 40)
+    sampling = Sampling(temperature=0, max_tokens=60, repetition_penalty=1.1)
+    engine.submit(whole, sampling, tools=False, slide=True)
+    seen = []
+    while engine.wait(0):
+        engine.step()
+        seen += [only_there in turn.sampler.seen for turn in engine._rows.turns]
+    assert (seen[0], seen[-1]) == (True, False)
 
 
 # Other threads
@@ -397,6 +419,8 @@ def test_a_stream_that_is_left_is_cancelled(tokenizer):
     engine = engine_that(t, lambda row: t.encode("a"), rows=1)
     stream = engine.stream([t.bos], Sampling(temperature=0, max_tokens=100))
     assert next(stream).text == "a"
+    with pytest.raises(RuntimeError, match="isn't over"):
+        engine.generate([[t.bos]], GREEDY)
     stream.close()
     assert not engine.wait(0)
     assert engine.generate([[t.bos, 0]], Sampling(temperature=0, max_tokens=3))[0].text == "aaa"

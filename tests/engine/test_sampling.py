@@ -1,5 +1,7 @@
 """How tokens are drawn."""
 
+import random
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -74,6 +76,24 @@ def test_the_repetition_penalty_is_that_of_its_paper():
     assert next_tokens(scores.clone(), cap, allowed, [sampler])[0] == [1]  # 2, 3, 1.9, -2
     sampler.add([1])
     assert next_tokens(scores.clone(), cap, allowed, [sampler])[0] == [0]  # 2, 1.5, 1.9, -2
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.1}])
+def test_scores_that_are_no_numbers_are_refused(sampling, wrong):
+    scores = torch.tensor([[1.0, 2.0, 3.0], [1.0, wrong, 0.0]])
+    samplers = [Sampler(Sampling(**sampling), prompt=[]) for _ in scores]
+    if wrong == torch.inf and sampling != {"temperature": 0}:  # capped
+        assert len(next_tokens(scores, 15.0, torch.zeros(2, 1), samplers)[0]) == 2
+        return
+    with pytest.raises(UserError, match="no numbers"):
+        next_tokens(scores, 15.0, torch.zeros(2, 1), samplers)
+
+
+def test_each_seed_draws_by_itself():
+    drawn = {seed: Sampler(Sampling(seed=seed), prompt=[]).next_random() for seed in (-(2**63), -2, -1, 0, 1, 2, 2**63)}
+    assert len(set(drawn.values())) == len(drawn)
+    assert drawn[2] == random.Random(2).random(), "what a seed drew before stays"
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)

@@ -50,7 +50,7 @@ def bench(
     name = choose_stage(opened, stage)
     model, tokenizer = load_model(opened, name), opened.tokenizer()
     sampling = Sampling(temperature=temperature, max_tokens=tokens)
-    table = Table("answers at a time", "tokens/s", "range", "× one", "memory of keys and values", box=None)
+    table = Table("answers at a time", "tokens/s", "range", "× one", "memory of all rows", box=None)
     first = None
     for count in rows:
         print(f"measuring {count} …", file=sys.stderr, flush=True)
@@ -72,6 +72,7 @@ def decode_rates(
         asked = [Conversation((Message("user", f"{round_}.{i} {QUESTION}"),)) for i in range(count)]
         prompts = [render_prompt(conversation, tokenizer) for conversation in asked]
         began = time.perf_counter()
-        written = sum(len(c.ids) for c in engine.generate(prompts, sampling))
+        answers = engine.generate(prompts, sampling)
+        written = sum(len(c.ids) + (c.finish == "stop") for c in answers)  # the end is a token, too
         rates.append(written / (time.perf_counter() - began))
     return engine, rates[1:]

@@ -1,7 +1,8 @@
 // Vectors as wide as the processor's, what matrices multiply, and a piece of a matrix product: for `engine/native.cpp` and
 // `model/kernels.cpp`.
 //
-// Every number is added up in an order that does not depend on how many rows or threads there are.
+// Every number is added up in an order that does not depend on how many threads there are; in `times_group` not on how
+// many rows either. (`multiply` takes some rows by the processor's tiles, where it has them, and the rest by lanes.)
 
 #pragma once
 

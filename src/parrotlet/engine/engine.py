@@ -34,13 +34,15 @@ Prompt = Sequence[int] | Conversation
 
 
 class Engine:
-    """Answers prompts with a model; a copy of its weights, as they are now.
+    """Answers prompts with a model; a copy of its weights, as they are now. (The embedding of n-grams, which may be
+    large, is not copied: it must not change.)
 
     `rows`: answers that are written at a time; more requests wait. Each row has memory for a whole context, allocated
-    once: `memory_bytes`. `tool`: what calls are answered with, within `tool_seconds` each.
+    once, `memory_bytes`; raises `UserError` if there is none. `tool`: what calls are answered with, within
+    `tool_seconds` each.
 
-    `generate` and `stream` do everything by themselves. A server calls `step` in a loop from one thread, and `submit`
-    and `cancel` from any other.
+    `generate` and `stream` do everything by themselves, one after the other. A server calls `step` in a loop from one
+    thread, and `submit` and `cancel` from any other.
     """
 
     def __init__(
@@ -60,12 +62,13 @@ class Engine:
         self._numbers = count()
         self._waiting: deque[Turn] = deque()
         self._cancelled: set[int] = set()
+        self._running = False
         self._news = threading.Condition()
         """Held while `_waiting` or `_cancelled` change; notified when there is something to do."""
 
     @property
     def memory_bytes(self) -> int:
-        """What the keys and values of all rows take; it never grows."""
+        """What all rows take: keys, values and what short convolutions look back at; it never grows."""
         return self._decoder.memory.nbytes
 
     def submit(self, prompt: Prompt, sampling: Sampling, *, tools: bool = True, slide: bool = False) -> int:
@@ -138,18 +141,23 @@ class Engine:
 
     def _run(self, turns: list[Turn]) -> Iterator[Event]:
         """Answer `turns` to their ends; what is left when the caller goes away is cancelled."""
-        pending = {turn.request for turn in turns}
+        if self._running:
+            raise RuntimeError("another answer of this engine isn't over: end it, or use `submit` and `step`")
+        pending, self._running = {turn.request for turn in turns}, True
         self._waiting.extend(turns)
         try:
             while pending:
                 self.wait()
                 events = self.step()
                 pending -= {event.request for event in events if event.kind == "end"}
+                self._running = bool(pending)
                 yield from events
         finally:
-            for request in pending:
-                self.cancel(request)
-            self._cancel()
+            if pending:
+                for request in pending:
+                    self.cancel(request)
+                self._cancel()
+                self._running = False
 
     def _turn(self, prompt: Prompt, sampling: Sampling, *, tools: bool, slide: bool = False) -> Turn:
         context, window = self.config.sequence_len, None
@@ -160,6 +168,8 @@ class Engine:
         else:
             assert not slide, "only a conversation can slide"
             ids = render_prompt(prompt, self.tokenizer) if isinstance(prompt, Conversation) else list(prompt)
+        if not ids or min(ids) < 0 or max(ids) >= self.config.vocab_size:
+            raise UserError(f"a prompt needs tokens, each from 0 to {self.config.vocab_size - 1}")
         if len(ids) >= context:
             raise UserError(
                 f"the prompt has {len(ids)} tokens and the model's context {context}; shorten the conversation"

@@ -6,11 +6,15 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+from ..files import first_line
 from ..model import GPT, ModelConfig
+from ..model.gpt import Block
 
 BLOCK = 32
 """Rows have a multiple of so many slots, and `APART` that are not used."""
@@ -20,9 +24,21 @@ processor's cache."""
 
 
 class Memory:
-    """Of `rows` rows; keys and values in `dtype`, the rest in float32. Allocated once; it never grows."""
+    """Of `rows` rows; keys and values in `dtype`, the rest in float32. Allocated once; it never grows.
+
+    Raises `UserError` if there is not enough memory.
+    """
 
     def __init__(self, config: ModelConfig, rows: int, device: torch.device, dtype: torch.dtype) -> None:
+        try:
+            self._allocate(config, rows, device, dtype)
+        except (OSError, OverflowError, RuntimeError) as error:
+            raise UserError(
+                f"no memory for {rows:,} answers at a time, of {config.sequence_len:,} tokens each "
+                f"({first_line(error)}); ask for fewer rows"
+            ) from None
+
+    def _allocate(self, config: ModelConfig, rows: int, device: torch.device, dtype: torch.dtype) -> None:
         self.rows = rows
         self.slots = -(-config.sequence_len // BLOCK) * BLOCK + APART
         shape = (config.depth, rows, config.kv_heads, self.slots, config.head_dim)
@@ -71,6 +87,13 @@ def conv_shares(model: GPT) -> Tensor:
     named = dict(model.named_parameters())
     layers = [f"blocks.{i}.mlp.conv.weight" for i in range(model.config.depth)]
     return torch.stack([named[name].detach() for name in ("embedding_conv.weight", *layers)])
+
+
+def plain_blocks(model: GPT) -> Iterator[Block]:
+    """The blocks of a model that nothing is wrapped around."""
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        yield block
 
 
 def rotations(config: ModelConfig, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@
 #include "../cpp/lanes.h"
 
 #include <atomic>
-#include <memory>
 
 constexpr int64_t REACH = 3;  // of a short convolution
 constexpr int64_t NGRAM = 3;  // tokens of the longest n-gram

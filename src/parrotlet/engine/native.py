@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..cpp import GENERATION, library
 from ..model import GPT
-from ..model.gpt import NGRAM_FACTORS, Block
-from .memory import Memory, conv_shares, rotations, zeros_in_large_pages
+from ..model.gpt import NGRAM_FACTORS
+from .memory import Memory, conv_shares, plain_blocks, rotations, zeros_in_large_pages
 
 THREAD_PAYS = 16_000_000
 """Multiplications for which another thread is started, in each pass: they take longer than that does."""
@@ -110,8 +110,7 @@ def _whole(outputs: int, group: int) -> int:
 
 def _matrices(model: GPT) -> Iterator[list[Tensor]]:
     """Four a layer, as native.cpp expects them."""
-    for block in model.blocks:
-        assert isinstance(block, Block)
+    for block in plain_blocks(model):
         a, mlp = block.attention, block.mlp
         yield from ([a.q.weight, a.k.weight, a.v.weight], [a.out.weight], [mlp.up.weight], [mlp.down.weight])
 

@@ -5,6 +5,7 @@ B rows, V vocabulary; a group is the rows that are sampled alike, and R the rows
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,12 +79,18 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
         self.sampling = sampling
-        self.seen = set(prompt) if sampling.repetition_penalty != 1 else None
-        self._random = random.Random(sampling.seed)
+        self.seen: set[int] | None = None
+        self.start_from(prompt)
+        self._random = random.Random(sampling.seed % (1 << 65))  # it takes the seeds 1 and -1 for the same
 
     def next_random(self) -> float:
         """In [0, 1)."""
         return self._random.random()
+
+    def start_from(self, tokens: Sequence[int]) -> None:
+        """Take note of these tokens, and of none before."""
+        if self.sampling.repetition_penalty != 1:
+            self.seen = set(tokens)
 
     def add(self, tokens: Sequence[int]) -> None:
         """Take note of tokens of the answer."""
@@ -98,7 +105,7 @@ def next_tokens(
     """One token a row, and its log-probability where it is asked for.
 
     `scores_BV`: before the soft cap; written over. `allowed_BS`: added to the last S logits, the special tokens' among
-    them.
+    them. Raises `UserError` if the scores are no numbers.
     """
     greedy = [row for row, s in enumerate(samplers) if s.sampling.temperature == 0 and s.seen is None]
     wanted = [row for row, s in enumerate(samplers) if s.sampling.logprobs is not None]
@@ -137,8 +144,13 @@ def draw(logits_RV: Tensor, sampling: Sampling, u_R: Sequence[float]) -> list[in
 
 def _likeliest(logits_RV: Tensor) -> list[int]:
     if logits_RV.device.type == "cpu":
-        return logits_RV.numpy().argmax(-1).tolist()  # a tenth of torch's time
-    return logits_RV.argmax(-1).tolist()
+        values = logits_RV.numpy()
+        chosen = values.argmax(-1).tolist()  # a tenth of torch's time
+        _check_numbers([values[row, token] for row, token in enumerate(chosen)])
+        return chosen
+    values, chosen = logits_RV.max(-1)
+    _check_numbers(values.tolist())
+    return chosen.tolist()
 
 
 def _draw_all(logits_BV: Tensor, samplers: Sequence[Sampler], chosen: dict[int, int]) -> list[int]:
@@ -167,6 +179,7 @@ def _least_of_nucleus(weights: Tensor, top_p: float) -> Tensor:
 def _pick(weights: Tensor, u_R: Sequence[float]) -> Tensor:
     """An index a row, (R, 1), by weight: where the running sum first exceeds u times the whole."""
     sums = weights.cumsum(-1)
+    _check_numbers(sums[:, -1].tolist())
     aims = torch.tensor(u_R, device=sums.device)[:, None] * sums[:, -1:]
     below = torch.nextafter(sums[:, -1:], torch.zeros_like(aims))  # u rounds up to 1 in float32
     return torch.searchsorted(sums, torch.minimum(aims, below), right=True)
@@ -196,6 +209,12 @@ def _capped(scores_BV: Tensor, softcap: float) -> Tensor:
 def _forbid(logits_BV: Tensor, allowed_BS: Tensor) -> Tensor:
     logits_BV[:, -allowed_BS.shape[1] :] += allowed_BS
     return logits_BV
+
+
+def _check_numbers(chosen: Sequence[float]) -> None:
+    """Of what is chosen, since what is no number is chosen before all that are."""
+    if not all(map(math.isfinite, chosen)):
+        raise UserError("the model's scores are no numbers (NaN or infinite): its weights are damaged")
 
 
 def _check(name: str, value: object, fine: bool, expected: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..model import GPT
 from ..model.gpt import CONV_REACH, Block, ngram_rows, norm
-from .memory import BLOCK, Memory, conv_shares, rotations
+from .memory import BLOCK, Memory, conv_shares, plain_blocks, rotations
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -35,7 +35,7 @@ class TorchForward:
         self._embedding = model.embedding.weight.detach().clone()
         self._ngram = None if model.ngram is None else model.ngram.weight.detach()
         self._shares = conv_shares(model) if model.config.short_conv else None
-        self._layers = [_Layer(block, model.dtype) for block in model.blocks if isinstance(block, Block)]
+        self._layers = [_Layer(block, model.dtype) for block in plain_blocks(model)]
         self._head = packed([model.head.weight], model.dtype)
         cos, sin = rotations(model.config, memory.slots, memory.keys.device)
         # x · cos + (x with its halves swapped) · sin turns x as the model does

@@ -147,5 +147,6 @@ class Turn:
         """Whether so many more tokens fit into the context, if need be without the oldest exchanges."""
         room = self._context - tokens
         if len(self) > room and self._window is not None and self._window.slide(room - len(self.ids)):
-            self.prompt, self.fed = self._window.prompt, 0
+            self.prompt, self.fed, self.reused = self._window.prompt, 0, 0
+            self.sampler.start_from([*self.prompt, *self.ids])
         return len(self) <= room

@@ -13,8 +13,8 @@ from ..errors import UserError
 WIDTH_PER_LAYER = 64
 HEAD_DIM = 128
 """The head width that the dial aims at."""
-MAX_SOFTCAP = 80
-"""The loss takes the exponentials of capped logits as they are; float32 holds them up to e^88."""
+MAX_EXPONENT = 88
+"""The loss adds up the exponentials of capped logits as they are; float32 holds sums up to e^88."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,10 @@ class ModelConfig:
                 continue
             if not isinstance(value, bool) and not 0 < value < math.inf:
                 raise UserError(f"model.{field.name} is {value}; it must be a number above 0")
-        if self.softcap > MAX_SOFTCAP:
-            raise UserError(f"model.softcap is {self.softcap}; it must be at most {MAX_SOFTCAP}")
+        if self.softcap > (most := MAX_EXPONENT - math.log(self.vocab_size)):
+            raise UserError(
+                f"model.softcap is {self.softcap}; with {self.vocab_size:,} tokens it must be at most {most:.1f}"
+            )
         if self.width % self.heads or self.head_dim % 2:
             raise UserError(
                 f"model.width = {self.width} can't be shared among model.heads = {self.heads}: "

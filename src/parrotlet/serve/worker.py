@@ -128,6 +128,7 @@ class Worker:
             for request in self._tickets:
                 self.engine.cancel(request)
             self._send([(ticket, error) for ticket in self._tickets.values()])
+            self._tickets.clear()
 
     def _send(self, told: list[tuple[Ticket, Told]]) -> None:
         """To the event loop, in one go; in the order of the calls, since the lock is held."""
