@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import time
 import zlib
@@ -52,11 +53,12 @@ def written_aside(path: Path) -> Iterator[Path]:
     `path` holds the old content or the new, whole, whenever the process or the machine stops. A folder that has
     appeared at `path` meanwhile (another process was faster) stays.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{ASIDE}")  # machines may share the folder
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove(aside)
     try:
         yield aside
+        for path_inside in aside.rglob("*") if aside.is_dir() else ():
+            sync(path_inside)
         sync(aside)
         try:
             aside.replace(path)
@@ -112,8 +114,17 @@ def sha256(path: Path) -> str:
 
 
 def plain_suffix(path: Path) -> str:
-    """The ending of a file's name without that of its compression: `.jsonl` of `a.jsonl.zst`."""
-    return Path(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
+    """The ending of a file's name, in small letters, without that of its compression: `.jsonl` of `A.JSONL.zst`."""
+    return (Path(path.stem).suffix if path.suffix.lower() in COMPRESSED else path.suffix).lower()
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and in those below it, through links, too; what begins with a dot is passed over."""
+    entered: set[str] = set()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(at))
+        folders[:] = [f for f in folders if f[0] != "." and os.path.realpath(Path(at, f)) not in entered]
+        yield from (path for name in names if name[0] != "." and (path := Path(at, name)).is_file())
 
 
 def read_lines(path: Path, name: str | Path) -> Iterator[tuple[int, bytes]]:
@@ -149,7 +160,7 @@ def parse_json_line(name: str | Path, number: int, line: bytes, expected: str) -
 
 def open_plain(path: Path) -> IO[bytes]:
     """Open a file for reading bytes, unpacking .gz and .zst."""
-    return COMPRESSED.get(path.suffix, Path.open)(path, "rb")
+    return COMPRESSED.get(path.suffix.lower(), Path.open)(path, "rb")
 
 
 def first_line(error: BaseException) -> str:

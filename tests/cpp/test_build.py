@@ -1,5 +1,7 @@
 """What is compiled for this machine: once, anew when it changes, and never a reason to fail."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from parrotlet.cpp import build
@@ -54,6 +56,15 @@ def test_where_it_cant_be_compiled_a_notice_says_so_once(source, compiler, said,
     assert WITHOUT in notice
     assert library(tmp_path / "small.cpp", WITHOUT) is None
     assert not capsys.readouterr().err, "told twice"
+
+
+def test_two_threads_that_ask_at_once_compile_once(tmp_path, capsys):
+    source = tmp_path / "small.cpp"
+    source.write_text(SEVEN)
+    with ThreadPoolExecutor(4) as pool:
+        loaded = [pool.submit(library, source, WITHOUT) for _ in range(4)]
+    assert [each.result().seven() for each in loaded] == [7] * 4
+    assert capsys.readouterr().err.count("once") == 1
 
 
 def test_what_was_begun_ahead_is_waited_for_and_not_compiled_again(monkeypatch, tmp_path, capfd):

@@ -74,6 +74,10 @@ def test_bad_files_are_refused(tmp_path):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(UserError, match=r"torn\.parquet: not a readable parquet file"):
         Documents("p", [tmp_path / "torn.parquet"])
+    twice = pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(UserError, match=r"twice\.parquet: 2 columns 'text'; there are text, text"):
+        Documents("p", [tmp_path / "twice.parquet"])
     with pytest.raises(UserError, match="no column 'text'; there are body"):
         Documents("p", [write_parquet(tmp_path / "b.parquet", TEXTS, "body")])
     with pytest.raises(UserError, match=r"read from \.parquet"):

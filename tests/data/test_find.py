@@ -1,5 +1,9 @@
 """From the name of a source to its files."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from hub_server import serving
@@ -28,6 +32,17 @@ def test_local_files_patterns_and_folders(folder):
     assert found(folder / "b.txt", folder) == ["b.txt"]
     (folder / "[odd].txt").write_text("x")
     assert found(folder / "[odd].txt", folder) == ["[odd].txt"]
+
+
+def test_folders_behind_links_capitals_and_what_is_hidden(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "BOOK.TXT").write_text("a book")
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / ".checkpoints").mkdir()
+    (folder / ".checkpoints" / "b.txt").write_text("a copy")
+    assert found(folder, folder) == ["a.jsonl", "b.txt", "deep/er/c.jsonl.gz", "linked/BOOK.TXT"]
+    assert list(Documents("book", find_files(str(folder / "linked" / "BOOK.TXT"), Hub()))) == ["a book"]
 
 
 def test_nothing_there(folder):
@@ -61,6 +76,43 @@ def test_any_place_that_fsspec_reaches(folder, tmp_path, monkeypatch):
         find_files("memory://bucket/none*", Hub())
     with pytest.raises(UserError, match=r"nonsense://x: can't be had \(Protocol not known"):
         find_files("nonsense://x", Hub())
+
+
+def test_two_that_fetch_a_file_at_once_fetch_it_once(tmp_path, monkeypatch):
+    """The thread that fetches ahead, and who needs the file now."""
+    import fsspec
+
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    memory, fetches = fsspec.filesystem("memory"), []
+    memory.pipe("/slow/0.txt", b"a text" * 1000)
+    (file,) = find_files("memory://slow", Hub())
+
+    def slowly(self, path, to):
+        fetches.append(path)
+        Path(to).write_bytes(b"a text")
+        time.sleep(0.2)
+        with Path(to).open("ab") as out:
+            out.write(b"a text" * 999)
+
+    monkeypatch.setattr(type(memory), "get_file", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        paths = [each.result() for each in [pool.submit(file.fetch) for _ in range(2)]]
+    assert paths[0] == paths[1]
+    assert paths[0].read_bytes() == b"a text" * 1000
+    assert len(fetches) == 1
+
+
+def test_a_file_that_changes_before_it_is_fetched_is_refused(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("PARROTLET_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/news/0.txt", b"one text")
+    (file,) = find_files("memory://news", Hub())
+    memory.pipe("/news/0.txt", b"another text")
+    with pytest.raises(UserError, match=r"news/0\.txt: it has changed since it was looked at"):
+        file.fetch()
+    assert not list((tmp_path / "cache").rglob("0.txt*aside"))
 
 
 def test_what_was_fetched_is_there_when_its_place_is_not(tmp_path, monkeypatch, capsys):
@@ -119,6 +171,7 @@ def test_a_hub_and_a_folder_with_its_layout_give_the_same(tmp_path, monkeypatch)
 def test_a_number_that_is_left_out_is_missed():
     check_numbering([f"shard_{i:05d}.parquet" for i in range(12)], "s")
     check_numbering(["2019.txt", "2023.txt", "b_1.txt", "b_7.txt"], "s")
+    check_numbering(["news_20240131.jsonl", "news_20240201.jsonl", "pg10034.txt", "pg10057.txt"], "s")
     with pytest.raises(UserError, match=r"s: of the files shard_N\.parquet with N from 0 to 11, 2 are missing: 3, 7\."):
         check_numbering([f"shard_{i:05d}.parquet" for i in range(12) if i not in (3, 7)], "s")
     check_numbering([f"train-{i:05d}-of-00010.parquet" for i in range(4)], "s")  # the first ones, as asked

@@ -123,6 +123,15 @@ def test_documents_without_text_are_refused_rather_than_looped_over(tmp_path, to
         take(order(Documents("blank", [tmp_path / "blank.jsonl"]), tokenizer), 1)
 
 
+@pytest.mark.parametrize("there", [2, 4, 6])
+def test_streams_with_bad_luck_draw_again(tmp_path, tokenizer, there):
+    """Of a few documents, half of them held out, many a stream meets none of the others in a while."""
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(f'{{"text": "{i} words"}}\n' for i in range(there)))
+    an_order = order(Documents("few", [path]), tokenizer, streams=64, keep=lambda text: int(text[0]) % 2 == 0)
+    assert all(batch.inputs.numel() for batch, _ in take(an_order, 64))
+
+
 @given(rows=st.integers(1, 9), micro=st.integers(1, 10))
 def test_micro_batches_are_the_batch(documents_batch, rows, micro):
     batch = next(documents_batch.micro_batches(rows))

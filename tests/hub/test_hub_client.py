@@ -263,6 +263,14 @@ def test_offline_a_copy_of_another_revision_is_refused(
         Hub().dataset_file(REPO, TRAIN)
 
 
+def test_a_file_that_changes_before_it_is_fetched_is_refused(server: HubServer, folder: Path) -> None:
+    listed = Hub().identities(REPO, "*")[TRAIN]
+    assert Hub().dataset_file(REPO, TRAIN, listed).is_file()
+    (folder / "datasets" / REPO / TRAIN).write_bytes(b"other content")
+    with pytest.raises(UserError, match=f"{TRAIN} has changed since it was looked at"):
+        Hub().dataset_file(REPO, TRAIN, listed)
+
+
 def test_the_server_runs_as_a_script(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, hub_server.__file__, str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -36,6 +36,11 @@ def test_a_missing_part_is_not_passed_over(folder: Path) -> None:
         Hub(folder=folder).dataset_files("org/name", "data/*")
 
 
+def test_a_part_may_be_asked_for_by_its_name(folder: Path) -> None:
+    one = "data/train-00001-of-00002.txt"
+    assert Hub(folder=folder).dataset_files("org/name", one) == [one]
+
+
 def test_nothing_that_matches_says_what_there_is(folder: Path) -> None:
     with pytest.raises(UserError, match=r"no file matches 'data/test-\*'; there are README.md, data/train-00000"):
         Hub(folder=folder).dataset_files("org/name", "data/test-*")

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,8 @@ NO_COMPILER = "no C++ compiler found (install g++, or set CXX)"
 TRAINING, GENERATION = PACKAGE / "model" / "kernels.cpp", PACKAGE / "engine" / "native.cpp"
 
 _begun: dict[Path, Future[None]] = {}
+_loading = threading.Lock()
+"""Held while a library is compiled: two threads may ask for it at once."""
 
 
 def compiler() -> list[str] | None:
@@ -68,10 +71,11 @@ def library(source: Path, without: str) -> ctypes.CDLL | None:
         return None
     try:
         path = _path(source, found)
-        if begun := _begun.pop(path, None):
-            begun.result()
-        elif not path.exists():
-            _compile(source, found, path)
+        with _loading:
+            if begun := _begun.pop(path, None):
+                begun.result()
+            elif not path.exists():
+                _compile(source, found, path)
         return ctypes.CDLL(str(path))
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"{source.name} can't be compiled: {without} ({error})", file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UserError
-from ..files import sha256
+from ..files import files_below, sha256
 from ..hub import Hub, remote
 from .documents import SourceFile
 from .text_files import ENDINGS, is_text_file
@@ -19,7 +19,7 @@ from .text_files import ENDINGS, is_text_file
 T = TypeVar("T")
 
 HUB_PREFIX = "hf://datasets/"
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>0\d{3,})(?P<ending>(-of-\d+)?(\.\w+)+)")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?<!\d)(?P<number>0\d{3,})(?P<ending>(-of-\d+)?(\.\w+)+)")
 
 
 def find_files(source: str, hub: Hub) -> list[SourceFile]:
@@ -71,7 +71,7 @@ def _on_the_hub(source: str, hub: Hub) -> list[SourceFile]:
     return [
         SourceFile(
             name=path,
-            fetch=functools.partial(hub.dataset_file, repo, path),
+            fetch=functools.partial(hub.dataset_file, repo, path, identities[path]),
             identity=_always(identities[path]),
             remote=True,
         )
@@ -82,8 +82,8 @@ def _on_the_hub(source: str, hub: Hub) -> list[SourceFile]:
 def _here(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_dir():
-        inside = [file for file in path.rglob("*") if is_text_file(file.name) and not file.name.startswith(".")]
-        found, what = [file for file in inside if file.is_file()], f"no file in it ends in {', '.join(ENDINGS)}"
+        found = [file for file in files_below(path) if is_text_file(file.name)]
+        what = f"no file in it ends in {', '.join(ENDINGS)}"
     else:
         matching = [path] if path.exists() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 (the folder may be a pattern, too)
         found, what = [file for file in matching if file.is_file()], "no such file"

@@ -181,7 +181,10 @@ class Stream:
                 break
             self._advance()
             passed_over += 1
-            if documents.complete and passed_over > len(documents):
+            if documents.complete and passed_over > len(documents):  # streams draw from many epochs: bad luck, or none
+                if any(text.strip() and self.keep(text) for text in documents):
+                    passed_over = 0
+                    continue
                 raise UserError(
                     f"{documents.name}: no document with any text in it for this split, of {len(documents)}; where no "
                     "files are named for validation, `holdout` is the share of the documents that are for it "

@@ -49,9 +49,10 @@ class TextFile:
         with reading(name, "not a readable parquet file"), pq.ParquetFile(path) as file:
             schema, meta = file.schema_arrow, file.metadata
             self.block_sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        if column not in schema.names:
+        if (count := schema.names.count(column)) != 1:
             names = ", ".join(schema.names)
-            raise UserError(f"{name}: no column {column!r}; there are {names}. Name the right one as `text`")
+            found = f"{count} columns" if count else "no column"
+            raise UserError(f"{name}: {found} {column!r}; there are {names}. Name the right one as `text`")
         if not _is_text(kind := schema.field(column).type):
             raise UserError(f"{name}: the column {column!r} holds {kind}, expected texts. Name the right one as `text`")
 
@@ -103,7 +104,7 @@ class TextFile:
 def open_texts(path: Path, column: str, name: str, on_progress: Progress = lambda done, of: None) -> TextFile:
     """Open a file of texts by its ending; `column` names the column or field that holds the text."""
     kind = plain_suffix(path)
-    if kind == ".parquet" and path.suffix == kind:
+    if kind == ".parquet" and path.suffix.lower() == kind:
         return TextFile(path, column, name=name)
     if kind == ".jsonl":
         documents = _json_texts(path, column, name)
@@ -178,17 +179,17 @@ def _document(paragraphs: list[str], line: int) -> Iterator[tuple[int, str]]:
 
 
 def _plain_text(path: Path, name: str) -> str:
+    bad = BadRows()
     with reading(name), open_plain(path) as file:
         content = file.read()
-    bad = BadRows()
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            found = f"byte {line[error.start]:#04x} is not UTF-8; convert the file (iconv -t utf-8)"
-            bad.add(number, f"{name}, line {number}: {found}")
-    bad.finish()
-    return content.decode("utf-8-sig").replace("\r\n", "\n")
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                found = f"byte {line[error.start]:#04x} is not UTF-8; convert the file (iconv -t utf-8)"
+                bad.add(number, f"{name}, line {number}: {found}")
+        bad.finish()
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -58,10 +58,11 @@ def list_files(repo: str, pattern: str) -> dict[str, str]:
         return {file.relative_to(cached).as_posix(): _stored_hash(file) or sha256(file) for file in files}
 
 
-def download(repo: str, path: str) -> Path:
+def download(repo: str, path: str, identity: str | None = None) -> Path:
     """The cached copy of a file of a dataset, fetched if there is none or the file has changed.
 
-    Its content is checked against the hash that the Hub names it by.
+    Its content is checked against the hash that the Hub names it by. Raises `UserError` if that is not `identity`, what
+    it was when the files were listed.
     """
     from huggingface_hub import HfApi
 
@@ -69,13 +70,15 @@ def download(repo: str, path: str) -> Path:
     with _user_errors(repo, path):
         file = Path(api.hf_hub_download(repo, path, repo_type="dataset", local_files_only=offline()))
         _check_content(file, f"dataset {repo}: {path} from {endpoint()}")
-    if offline() and (listed := (remembered(_place(repo)) or {}).get(path)):
-        stored = _stored_hash(file) or listed
-        if len(stored) == len(listed) and stored != listed:
+    listed = identity or ((remembered(_place(repo)) or {}).get(path) if offline() else None)
+    stored = _stored_hash(file)
+    if listed and stored and len(stored) == len(listed) and stored != listed:
+        if offline():
             raise UserError(
                 f"dataset {repo}: the cached {path} is of another revision than was listed last, and HF_HUB_OFFLINE is "
                 "set; unset it once"
             )
+        raise UserError(f"dataset {repo}: {path} has changed since it was looked at; give the same command again")
     return file
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import UserError
+from ..files import files_below
 from . import client
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Hub:
         """Paths in the dataset `repo` that match the glob `pattern`, sorted; at least one.
 
         `*` matches any characters, `/` too. Raises `UserError` if there is no such dataset, none of its files
-        matches, or some of the files that are numbered `-00001-of-00004` are missing.
+        matches, or of those numbered `-00001-of-00004` some are missing in the dataset.
         """
         folder = self._folder(repo)
         paths = client.list_files(repo, pattern) if folder is None else _files_in(folder, repo)
@@ -50,7 +51,7 @@ class Hub:
         where = client.endpoint() if folder is None else str(folder)
         if not matching:
             raise UserError(f"dataset {repo} at {where}: no file matches {pattern!r}; {_some_of(paths)}")
-        _check_all_there(matching, f"dataset {repo} at {where}")
+        _check_all_there(matching, paths, f"dataset {repo} at {where}")
         return matching
 
     def identities(self, repo: str, pattern: str) -> dict[str, str]:
@@ -61,11 +62,12 @@ class Hub:
         """Whether the files of a dataset have to be downloaded."""
         return self._folder(repo) is None
 
-    def dataset_file(self, repo: str, path: str) -> Path:
-        """The local copy of a file of a dataset, downloaded if need be; `UserError` if it can't be had."""
+    def dataset_file(self, repo: str, path: str, identity: str | None = None) -> Path:
+        """The local copy of a file of a dataset, downloaded if need be; `UserError` if it can't be had, or if it has
+        changed on the Hub since `identities` told its own."""
         folder = self._folder(repo)
         if folder is None:
-            return client.download(repo, path)
+            return client.download(repo, path, identity)
         file = _dataset_folder(folder, repo) / path
         if not file.is_file():
             raise UserError(f"{file}: no such file; the dataset {repo} is looked for in {folder}")
@@ -87,7 +89,7 @@ def _dataset_folder(folder: Path, repo: str) -> Path:
 
 def _files_in(folder: Path, repo: str) -> list[str]:
     dataset = _dataset_folder(folder, repo)
-    return [file.relative_to(dataset).as_posix() for file in dataset.rglob("*") if file.is_file()]
+    return [file.relative_to(dataset).as_posix() for file in files_below(dataset)]
 
 
 def _some_of(paths: Iterable[str], limit: int = 5) -> str:
@@ -96,11 +98,14 @@ def _some_of(paths: Iterable[str], limit: int = 5) -> str:
     return f"there are {', '.join(names[:limit])}{more}" if names else "there are no files"
 
 
-def _check_all_there(paths: Iterable[str], where: str) -> None:
-    """A dataset of which a part is missing would be trained on without a word."""
-    found = Counter(m.group("stem", "total", "ending") for path in paths if (m := _SHARD.fullmatch(path)))
+def _check_all_there(wanted: Iterable[str], paths: Iterable[str], where: str) -> None:
+    """A dataset of which a part is missing would be trained on without a word. (Who wants a part may have it.)"""
+    found, asked = (
+        Counter(m.group("stem", "total", "ending") for path in some if (m := _SHARD.fullmatch(path)))
+        for some in (paths, wanted)
+    )
     for (stem, total, ending), count in found.items():
-        if count < int(total):
+        if (stem, total, ending) in asked and count < int(total):
             raise UserError(
                 f"{where}: only {count} of the {int(total)} files {stem}-*-of-{total}{ending} are there; add the others"
             )

@@ -63,21 +63,35 @@ def _look(pattern: str, wanted: Callable[[str], bool]) -> dict[str, str]:
 
 
 def fetch(url: str, identity: str) -> Path:
-    """The cached copy of a file, brought here if there is none of this identity."""
-    import fsspec
-
+    """The cached copy of a file, brought here if there is none of this identity. Raises `UserError` if it can't be had,
+    or has another identity by now."""
     name = url.rstrip("/").rsplit("/", 1)[-1]
     if url.startswith(("http://", "https://")) and Path(path := urlsplit(url).path).suffix:
         name = Path(path).name
     key = hashlib.sha256(f"{url}\0{identity}".encode()).hexdigest()[:32]
     cached = cache_folder() / "remote" / key / name
     if not cached.exists():
-        with _user_errors(url), written_aside(cached) as aside:
-            fs, path = fsspec.url_to_fs(url)
-            fs.get_file(path, str(aside))
-            if fs.info(path)["size"] not in (None, aside.stat().st_size):
-                raise OSError(f"it ended after {aside.stat().st_size} bytes")
+        from huggingface_hub.utils import WeakFileLock
+
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with _user_errors(url), WeakFileLock(cached.with_name(f"{name}.lock")):
+            if not cached.exists():  # nobody else, another thread or another rank, was faster
+                _get(url, identity, cached)
     return cached
+
+
+def _get(url: str, identity: str, cached: Path) -> None:
+    import fsspec
+
+    fs, path = fsspec.url_to_fs(url)
+    with written_aside(cached) as aside:
+        fs.get_file(path, str(aside))
+        fs.invalidate_cache()
+        info = fs.info(path)
+        if info["size"] not in (None, aside.stat().st_size):
+            raise OSError(f"it ended after {aside.stat().st_size} bytes")
+        if _identity(info) != identity:
+            raise UserError(f"{url}: it has changed since it was looked at; give the same command again")
 
 
 def _identity(info: dict[str, Any]) -> str:
