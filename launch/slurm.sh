@@ -22,7 +22,7 @@ export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # A port of its own for each job, should two of them share a machine.
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-exec srun --kill-on-bad-exit=1 .venv/bin/torchrun \
+exec srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" .venv/bin/torchrun \
     --nnodes="$SLURM_JOB_NUM_NODES" \
     --nproc-per-node="${SLURM_GPUS_ON_NODE:-8}" \
     --rdzv-backend=c10d \

@@ -100,11 +100,13 @@ def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
 
 @contextlib.contextmanager
 def first_rank_first() -> Iterator[None]:
-    """Rank 0 goes through the block alone, then the others: they find what it has left on the disk."""
-    if not is_first():
+    """Rank 0 goes through the block alone, then the first rank of each other machine, then the rest: they find what was
+    left in the run folder, which all see, and in the cache folder, which each machine may have for itself."""
+    turn = 0 if is_first() else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
+    for _ in range(turn):
         gather(None)
     yield
-    if is_first():
+    for _ in range(turn, 2):
         gather(None)
 
 

@@ -112,6 +112,23 @@ def test_old_ones_and_left_overs_are_removed(tmp_path):
     assert list_checkpoints(tmp_path) == [3, 4]
 
 
+def test_what_is_being_removed_is_no_checkpoint(tmp_path, monkeypatch):
+    """Nor does it matter if its files can't be removed yet."""
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, a_checkpoint())
+
+    def killed(folder, ignore_errors=False):
+        (folder / "manifest.json").unlink()
+        assert ignore_errors
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.shutil, "rmtree", killed)
+        remove_old_checkpoints(tmp_path, keep=1)
+    assert list_checkpoints(tmp_path) == [2]
+    remove_old_checkpoints(tmp_path, keep=1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000002"]
+
+
 def test_another_format_is_refused(tmp_path):
     folder = save_checkpoint(tmp_path, 5, a_checkpoint())
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -20,6 +20,7 @@ from parrotlet.train import Run, StoppedByUser, loop, prepare, train, train_stag
 from parrotlet.train.callbacks import SAMPLE_PROMPTS, Samples
 from parrotlet.train.checkpoint import checkpoint_folder, list_checkpoints
 from parrotlet.train.loop import Callback, accumulate_gradients
+from parrotlet.train.metrics import MetricsFile
 from parrotlet.train.setup import horizon
 from small_run import write_small_run
 
@@ -156,6 +157,23 @@ class Stops(Callback):
     def on_step(self, training, line):
         if training.step == self.step:
             os.kill(os.getpid(), self.number)
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path, recipe, monkeypatch):
+    """As torchrun and a scheduler send it. A later one does not wait for the step."""
+
+    class StopsTwice(Stops):
+        def on_step(self, training, line):
+            super().on_step(training, line)
+            super().on_step(training, line)
+
+    run = new_run(tmp_path / "run", recipe)
+    with pytest.raises(StoppedByUser):
+        train(prepare(run, STAGES["base"], callbacks=[StopsTwice(5, signal.SIGTERM)]))
+    assert list_checkpoints(run.stage_folder("base"))[-1] == 5
+    monkeypatch.setattr(loop, "ONE_SIGNAL_SECONDS", 0)
+    with pytest.raises(KeyboardInterrupt):
+        train(prepare(run, STAGES["base"], callbacks=[StopsTwice(7, signal.SIGTERM)]))
 
 
 @pytest.mark.parametrize("stage", ["base", "mid", "sft"])
@@ -307,6 +325,30 @@ def test_a_changed_recipe_is_refused_by_its_keys(tmp_path, recipe):
     with pytest.raises(UserError, match="seed: 42 → 7"):
         Run.begin(tmp_path / "run", dataclasses.replace(recipe, seed=7))
     assert Run.begin(tmp_path / "run", recipe).recipe == Run.open(tmp_path / "run").recipe
+
+
+@pytest.mark.parametrize(
+    ("differs", "said"), [({"step": "4"}, r"step: 0 on rank 0, 4 on rank 1"), ({"a.txt": "f" * 32}, "a.txt: not there")]
+)
+def test_ranks_that_find_different_things_are_refused(tmp_path, recipe, monkeypatch, differs, said):
+    """A rank whose machine sees another folder, or an older state of it, would train on batches of its own."""
+    run = new_run(tmp_path / "run", recipe)
+    monkeypatch.setattr(
+        "parrotlet.train.setup.ranks.gather",
+        lambda value: [value, value | differs] if isinstance(value, dict) and "started from" in value else [value],
+    )
+    with pytest.raises(UserError, match=rf"rank 1 finds something else than rank 0:\n  {said}"):
+        prepare(run, STAGES["base"])
+
+
+def test_a_line_of_metrics_that_was_cut_inside_a_character_is_dropped(tmp_path):
+    metrics = MetricsFile(tmp_path / "metrics.jsonl")
+    for step in range(3):
+        metrics.append({"step": step, "sources": {"语料/x.jsonl": 5}})
+    whole = metrics.path.read_bytes()
+    metrics.path.write_bytes(whole[: whole.rindex("料".encode()) + 1])
+    metrics.cut_back(9)
+    assert [line["step"] for line in metrics.read()] == [0, 1]
 
 
 def test_changed_data_are_refused_with_both_fingerprints(tmp_path, recipe, folder):

@@ -127,7 +127,11 @@ def remove_old_checkpoints(stage_folder: Path, keep: int, keep_every: int = 0) -
         shutil.rmtree(left_over, ignore_errors=True)
     for step in list_checkpoints(stage_folder)[:-keep] if keep else []:
         if not keep_every or step % keep_every:
-            shutil.rmtree(checkpoint_folder(stage_folder, step))
+            folder = checkpoint_folder(stage_folder, step)
+            gone = folder.with_name(folder.name + ASIDE)  # first, so that nobody takes half of it for a checkpoint
+            with contextlib.suppress(OSError):  # another process may have its files open (NFS): the next time, then
+                folder.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
 
 
 def _write_files(folder: Path, aside: Path, checkpoint: Checkpoint) -> None:

@@ -31,6 +31,9 @@ from .run import Run
 from .saver import Saver
 from .watch import PATIENCE, STAND_STILL_SECONDS, Watch
 
+ONE_SIGNAL_SECONDS = 1.0
+"""A signal that follows another so soon is the same one, sent twice."""
+
 
 class Callback:
     """What is optional in a run hooks in here; every method may stay as it is."""
@@ -249,6 +252,7 @@ def save(t: Training) -> None:
     folder, step, settings, checkpoint = t.run.stage_folder(t.stage.name), t.step, t.settings, _checkpoint(t)
 
     def write() -> None:
+        t.run.metrics(t.stage.name).sync()  # of every step before it
         save_checkpoint(folder, step, checkpoint)
         if ranks.is_first():
             remove_old_checkpoints(folder, settings.keep_checkpoints, settings.keep_every)
@@ -309,13 +313,20 @@ def _due(step: int, every: int) -> bool:
 
 @contextmanager
 def stop_on_signal(t: Training) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the training after the step that is under way; a second one at once."""
+    """Let Ctrl-C and SIGTERM end the training after the step that is under way; a second one at once.
+
+    (Two within `ONE_SIGNAL_SECONDS` are one: a terminal or a scheduler signals every process, and torchrun hands on to
+    its ranks what it gets.)
+    """
+    asked: float | None = None
 
     def ask(number: int, frame: object) -> None:
-        if t.stop:
+        nonlocal asked
+        if asked is None:
+            asked, t.stop = time.monotonic(), True
+            t.tell("on_notice", "stopping after this step (once more to stop at once, without saving)")
+        elif time.monotonic() - asked > ONE_SIGNAL_SECONDS:
             raise KeyboardInterrupt
-        t.stop = True
-        t.tell("on_notice", "stopping after this step (once more to stop at once, without saving)")
 
     try:
         before: dict[int, Callable[..., Any] | int | None] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ranks
-from ..files import write_text
+from ..files import sync, write_text
 
 
 class MetricsFile:
@@ -27,8 +27,12 @@ class MetricsFile:
         """All whole lines; a last line that a kill cut short is passed over."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text("utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk."""
+        if ranks.is_first() and self.path.exists():
+            sync(self.path)
 
     def cut_back(self, first_step_to_drop: int) -> None:
         """Drop the lines of this step and later ones: they come again."""

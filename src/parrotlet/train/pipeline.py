@@ -88,7 +88,7 @@ def scored(run: Run, stage: StageName) -> bool:
     """Whether the results hold what the stage's last checkpoint scored on all tasks and problems of the recipe."""
     entry = ranks.gather(run.read_results())[0]["stages"].get(stage, {})
     names = [spec.name or spec.task for spec in _askable(run)]
-    if entry.get("checkpoint") != run.identity(stage) or not entry["tasks"].keys() >= set(names):
+    if entry.get("checkpoint") != ranks.gather(run.identity(stage))[0] or not entry["tasks"].keys() >= set(names):
         return False
     return all(_asked_enough(entry["tasks"][name], run.recipe.eval.limit) for name in names)
 

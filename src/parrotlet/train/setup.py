@@ -76,12 +76,14 @@ def prepare(
     checkpoint, started_from = _beginning(run, stage, start)
     resumed = checkpoint is not None and checkpoint.state["stage"] == stage.name
     tokenizer, sources = run.tokenizer(), run.sources
-    data = sources.fingerprints(stage, tokenizer)
+    with ranks.first_rank_first():
+        data = sources.fingerprints(stage, tokenizer)
+    _check_agreed(started_from, checkpoint, data)
     if checkpoint and resumed and not accept_data_change:
         _check_same(run, stage, checkpoint, data)
     machine, settings = run.recipe.machine, run.recipe.stage(stage.name)
     device, dtype = use_machine(machine)
-    if dtype == torch.bfloat16 and not multiplies_bfloat16(device.type):
+    if dtype == torch.bfloat16 and not multiplies_bfloat16(device.type) and ranks.is_first():
         print("machine.dtype is bfloat16, which is far slower than float32 on this machine", file=sys.stderr)
     model = _model(run, tokenizer, checkpoint, device if ranks.world_size() == 1 else torch.device("cpu"), dtype)
     with ranks.first_rank_first():
@@ -121,7 +123,7 @@ def prepare(
 def load_model(run: Run, stage: StageName, step: int | None = None) -> GPT:
     """The model of a stage's checkpoint, ready to be asked, on a machine that may not be the one it was trained on."""
     there, here = run.recipe.machine, machine_here(run.recipe.machine)
-    if (there.device, there.dtype) != (here.device, here.dtype):
+    if (there.device, there.dtype) != (here.device, here.dtype) and ranks.is_first():
         print(f"trained on {there.device} in {there.dtype}, asked on {here.device} in {here.dtype}", file=sys.stderr)
     return _model(run, run.tokenizer(), run.load(stage, step), *use_machine(here)).eval()
 
@@ -191,6 +193,20 @@ def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | 
             f"--from {name}@{at} takes it as it is"
         )
     return checkpoint, f"{name}@{at}"
+
+
+def _check_agreed(started_from: str, checkpoint: Checkpoint | None, data: dict[str, str]) -> None:
+    """Raise `UserError` unless all ranks begin at the same step, with the same data: each has looked for itself."""
+    step = checkpoint.state["step"] if checkpoint else 0
+    first, *others = ranks.gather({"started from": started_from, "step": str(step)} | data)
+    for rank, other in enumerate(others, start=1):
+        if parts := [part for part in first | other if first.get(part) != other.get(part)]:
+            found = ((part, *(each.get(part, "not there")[:16] for each in (first, other))) for part in parts)
+            raise UserError(
+                f"rank {rank} finds something else than rank 0:\n  "
+                + "\n  ".join(f"{part}: {there} on rank 0, {here} on rank {rank}" for part, there, here in found)
+                + "\nAll machines must see the same run folder and the same data; a shared folder may lag: try again"
+            )
 
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
