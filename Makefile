@@ -38,6 +38,7 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(INSTALL) --editable '.[dev,viz]'
 	@mkdir -p $(RESULTS)
+	@test -z "$(NANOCHAT)" -o -n "$(NANOCHAT_HOME)" || { echo "NANOCHAT needs NANOCHAT_HOME"; exit 2; }
 	$(BIN)/python benchmarks/train_step.py --json $(RESULTS)/train_step.json
 	$(BIN)/python benchmarks/where.py --json $(RESULTS)/where.json
 	$(BIN)/python benchmarks/muon.py --json $(RESULTS)/muon.json
@@ -51,6 +52,7 @@ bench-real-data: DATA := $(PARROTLET_REAL_DATA)
 bench-real-data: TRAINING := $(BIN)/python benchmarks/training.py --data $(PARROTLET_REAL_DATA)/hub \
     $(if $(NANOCHAT),--nanochat $(NANOCHAT) --home $(NANOCHAT_HOME))
 bench-real-data:
+	@mkdir -p $(RESULTS)
 	$(BIN)/python benchmarks/calculator_gsm8k.py $(DATA)/hub/datasets/openai/gsm8k/main
 	$(BIN)/python benchmarks/core.py $(DATA)/core/eval_bundle --json $(RESULTS)/core.json
 	$(BIN)/python benchmarks/tokenizer.py $(DATA) --json $(RESULTS)/tokenizer.json

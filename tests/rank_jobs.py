@@ -108,6 +108,16 @@ def compared(model, reference, loss, block):
     return found | {"bytes": 4 * sum(local(tensor).numel() for tensor in held)}
 
 
+def turns(folder):
+    """The order in which the ranks of two machines go through a block; rank 2, the first of the second, is slow."""
+    with ranks.process_group():
+        os.environ["LOCAL_RANK"] = str(ranks.rank() % 2)
+        with ranks.first_rank_first():
+            time.sleep(0.5 * (ranks.rank() == 2))
+            with (folder / "turns.txt").open("a") as file:
+                file.write(f"{ranks.rank()} ")
+
+
 def faulty(fault):
     """Let a rank meet with something at `FAULT_STEP`: rank 0 if the fault begins with 0, else rank 1."""
     unlucky = 0 if fault.startswith("0") else 1
@@ -254,6 +264,7 @@ if __name__ == "__main__":
     else:
         forked(2, one_step, folder)
         forked(4, one_step, folder)
+        forked(4, turns, folder)
         arguments = ("run", "--no-audit", "--recipe", folder / "measured.toml", "--run", folder / "run-2")
         forked(2, command, "none", *arguments)
         forked(2, kept, "pass_at_k.txt", folder, *pass_at_k(folder))

@@ -118,13 +118,17 @@ def plain_suffix(path: Path) -> str:
     return (Path(path.stem).suffix if path.suffix.lower() in COMPRESSED else path.suffix).lower()
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """The files in a folder and in those below it, through links, too; what begins with a dot is passed over."""
-    entered: set[str] = set()
-    for at, folders, names in os.walk(folder, followlinks=True):
-        entered.add(os.path.realpath(at))
-        folders[:] = [f for f in folders if f[0] != "." and os.path.realpath(Path(at, f)) not in entered]
-        yield from (path for name in names if name[0] != "." and (path := Path(at, name)).is_file())
+def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files in a folder and in those below it, through links, too, unless they lead back to a folder `above`; what
+    begins with a dot is passed over."""
+    above = (*above, folder.resolve())
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in above:
+            yield from files_below(path, above)
 
 
 def read_lines(path: Path, name: str | Path) -> Iterator[tuple[int, bytes]]:

@@ -101,7 +101,7 @@ class DataSettings:
     """Documents of the embedded world, about 250 bytes each; the conversations stay the same."""
     words: str = "world"
     """The word list of the spelling tasks: `world`, `world-common` (its words that the world's documents use often),
-    or a text file with one word a line."""
+    `english` (370,105 words, downloaded), or a text file with one word a line."""
     core: str = "published"
     """CORE's evaluation bundle: `published`, which is downloaded where a stage has `core_every`, or a folder like it
     (core.yaml, eval_meta_data.csv, eval_data/)."""

@@ -164,7 +164,6 @@ def test_what_convolutions_look_back_at_is_counted_too():
     assert more - plain == 5 * (128 + 8) * ((1 + 2) * width * 4 + 8)
 
 
-@pytest.mark.parametrize("rows", [10**9, 10**17])
-def test_more_rows_than_there_is_memory_for_are_refused(rows):
+def test_more_rows_than_there_is_memory_for_are_refused():
     with pytest.raises(UserError, match=r"no memory for .* answers at a time, of 100 tokens each .*fewer rows"):
-        Decoder(a_model(), rows)
+        Decoder(a_model(), 10**17)

@@ -417,6 +417,7 @@ def test_a_cancelled_answer_ends_where_it_is_and_frees_its_row(tokenizer):
 def test_a_stream_that_is_left_is_cancelled(tokenizer):
     t = tokenizer
     engine = engine_that(t, lambda row: t.encode("a"), rows=1)
+    assert engine.generate([], GREEDY) == engine.generate([], GREEDY) == []
     stream = engine.stream([t.bos], Sampling(temperature=0, max_tokens=100))
     assert next(stream).text == "a"
     with pytest.raises(RuntimeError, match="isn't over"):

@@ -159,21 +159,13 @@ class Stops(Callback):
             os.kill(os.getpid(), self.number)
 
 
-def test_a_signal_that_comes_twice_at_once_is_one(tmp_path, recipe, monkeypatch):
-    """As torchrun and a scheduler send it. A later one does not wait for the step."""
-
-    class StopsTwice(Stops):
-        def on_step(self, training, line):
-            super().on_step(training, line)
-            super().on_step(training, line)
-
-    run = new_run(tmp_path / "run", recipe)
-    with pytest.raises(StoppedByUser):
-        train(prepare(run, STAGES["base"], callbacks=[StopsTwice(5, signal.SIGTERM)]))
-    assert list_checkpoints(run.stage_folder("base"))[-1] == 5
-    monkeypatch.setattr(loop, "ONE_SIGNAL_SECONDS", 0)
-    with pytest.raises(KeyboardInterrupt):
-        train(prepare(run, STAGES["base"], callbacks=[StopsTwice(7, signal.SIGTERM)]))
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_sigterm_is_the_first_and_ctrl_c_does_not_wait(tmp_path, recipe, second):
+    """torchrun hands on what a scheduler has sent to all processes."""
+    run, ways = new_run(tmp_path / "run", recipe), [Stops(5, signal.SIGTERM), Stops(5, second)]
+    with pytest.raises(StoppedByUser if second == signal.SIGTERM else KeyboardInterrupt):
+        train(prepare(run, STAGES["base"], callbacks=ways))
+    assert (5 in list_checkpoints(run.stage_folder("base"))) == (second == signal.SIGTERM)
 
 
 @pytest.mark.parametrize("stage", ["base", "mid", "sft"])
@@ -328,14 +320,18 @@ def test_a_changed_recipe_is_refused_by_its_keys(tmp_path, recipe):
 
 
 @pytest.mark.parametrize(
-    ("differs", "said"), [({"step": "4"}, r"step: 0 on rank 0, 4 on rank 1"), ({"a.txt": "f" * 32}, "a.txt: not there")]
+    ("differs", "said"),
+    [
+        ({"begins at": "step 4, from base@9"}, "begins at: step 0, from random weights on rank 0, step 4, from base@9"),
+        ({"a.txt": "f" * 64}, "a.txt: not there on rank 0, ffff"),
+    ],
 )
 def test_ranks_that_find_different_things_are_refused(tmp_path, recipe, monkeypatch, differs, said):
     """A rank whose machine sees another folder, or an older state of it, would train on batches of its own."""
     run = new_run(tmp_path / "run", recipe)
     monkeypatch.setattr(
         "parrotlet.train.setup.ranks.gather",
-        lambda value: [value, value | differs] if isinstance(value, dict) and "started from" in value else [value],
+        lambda value: [value, value | differs] if isinstance(value, dict) and "begins at" in value else [value],
     )
     with pytest.raises(UserError, match=rf"rank 1 finds something else than rank 0:\n  {said}"):
         prepare(run, STAGES["base"])

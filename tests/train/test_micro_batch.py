@@ -19,7 +19,7 @@ AUTO = {f"{stage}.device_batch_size": "auto" for stage in STAGES}
 
 class Stops(Callback):
     def on_step(self, training, line):
-        training.stop = True
+        training.asked_to_stop = True
 
 
 def settings(tokens):

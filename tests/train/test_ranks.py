@@ -96,6 +96,12 @@ def test_every_matrix_has_an_owner_and_the_work_is_shared(world):
 
 
 @pytest.mark.slow
+def test_the_first_rank_of_each_machine_goes_before_its_others(done):
+    first, second, *others = (done / "turns.txt").read_text().split()
+    assert (first, second, set(others)) == ("0", "2", {"1", "3"})
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_a_step_is_that_of_one_rank(done, world):
     """Up to rounding. Of parts of matrices, where Muon iterates in float32, how many are multiplied together shows in

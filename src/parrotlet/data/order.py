@@ -87,6 +87,10 @@ class TextSource:
     """Which documents to read; the others are passed over."""
 
 
+UNLUCKY_EPOCHS = 64
+"""Epochs in which a stream looks for a document that is for it, where there are some."""
+
+
 class Shuffle:
     """Which document is number n of a run: blocks shuffled in every epoch, and the documents inside each block.
 
@@ -172,7 +176,7 @@ class Stream:
         return Source(segment, self.shuffle.documents.name, self._index, None, start, end, goes_on)
 
     def _load(self) -> np.ndarray:
-        documents, passed_over = self.shuffle.documents, 0
+        documents, passed_over, epochs = self.shuffle.documents, 0, 1
         while self._ids is None:
             self._index = self.shuffle[self.document]
             text = documents[self._index]
@@ -181,12 +185,13 @@ class Stream:
                 break
             self._advance()
             passed_over += 1
-            if documents.complete and passed_over > len(documents):  # streams draw from many epochs: bad luck, or none
-                if any(text.strip() and self.keep(text) for text in documents):
-                    passed_over = 0
+            if documents.complete and passed_over > epochs * len(documents):
+                if epochs == 1 and any(text.strip() and self.keep(text) for text in documents):
+                    epochs = UNLUCKY_EPOCHS  # so there are some, and the next epochs may bring one
                     continue
+                few = "no document" if epochs == 1 else "too few documents"
                 raise UserError(
-                    f"{documents.name}: no document with any text in it for this split, of {len(documents)}; where no "
+                    f"{documents.name}: {few} with any text in it for this split, of {len(documents)}; where no "
                     "files are named for validation, `holdout` is the share of the documents that are for it "
                     "(a .txt is cut into documents at blank lines)"
                 )

@@ -143,7 +143,7 @@ class Engine:
         """Answer `turns` to their ends; what is left when the caller goes away is cancelled."""
         if self._running:
             raise RuntimeError("another answer of this engine isn't over: end it, or use `submit` and `step`")
-        pending, self._running = {turn.request for turn in turns}, True
+        pending, self._running = {turn.request for turn in turns}, bool(turns)
         self._waiting.extend(turns)
         try:
             while pending:

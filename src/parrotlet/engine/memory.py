@@ -32,7 +32,7 @@ class Memory:
     def __init__(self, config: ModelConfig, rows: int, device: torch.device, dtype: torch.dtype) -> None:
         try:
             self._allocate(config, rows, device, dtype)
-        except (OSError, OverflowError, RuntimeError) as error:
+        except (OSError, OverflowError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"no memory for {rows:,} answers at a time, of {config.sequence_len:,} tokens each "
                 f"({first_line(error)}); ask for fewer rows"

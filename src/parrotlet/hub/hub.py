@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import UserError
-from ..files import files_below
 from . import client
 
 T = TypeVar("T")
@@ -89,7 +88,7 @@ def _dataset_folder(folder: Path, repo: str) -> Path:
 
 def _files_in(folder: Path, repo: str) -> list[str]:
     dataset = _dataset_folder(folder, repo)
-    return [file.relative_to(dataset).as_posix() for file in files_below(dataset)]
+    return [file.relative_to(dataset).as_posix() for file in dataset.rglob("*") if file.is_file()]
 
 
 def _some_of(paths: Iterable[str], limit: int = 5) -> str:

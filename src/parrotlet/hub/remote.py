@@ -73,10 +73,11 @@ def fetch(url: str, identity: str) -> Path:
     if not cached.exists():
         from huggingface_hub.utils import WeakFileLock
 
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with _user_errors(url), WeakFileLock(cached.with_name(f"{name}.lock")):
-            if not cached.exists():  # nobody else, another thread or another rank, was faster
-                _get(url, identity, cached)
+        with _user_errors(url):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with WeakFileLock(cached.with_name(f"{name}.lock")):
+                if not cached.exists():  # nobody else, another thread or another rank, was faster
+                    _get(url, identity, cached)
     return cached
 
 
@@ -86,12 +87,22 @@ def _get(url: str, identity: str, cached: Path) -> None:
     fs, path = fsspec.url_to_fs(url)
     with written_aside(cached) as aside:
         fs.get_file(path, str(aside))
-        fs.invalidate_cache()
-        info = fs.info(path)
-        if info["size"] not in (None, aside.stat().st_size):
+        if fs.info(path).get("size") not in (None, aside.stat().st_size):
             raise OSError(f"it ended after {aside.stat().st_size} bytes")
-        if _identity(info) != identity:
+        if _has_changed(fs, path, identity):
             raise UserError(f"{url}: it has changed since it was looked at; give the same command again")
+
+
+def _has_changed(fs: Any, path: str, identity: str) -> bool:
+    """Whether a file has another identity by now, as far as can be told: some servers tell a new one each time, and a
+    listing, from which it may come, tells more of a file than a look at it alone."""
+    looks: list[str] = []
+    for _ in range(2):
+        fs.invalidate_cache()
+        looks.append(_identity(fs.info(path)))
+    with contextlib.suppress(Exception):  # a place without listings
+        fs.ls(fs._parent(path))
+    return looks[0] == looks[1] and identity not in (looks[0], _identity(fs.info(path)))
 
 
 def _identity(info: dict[str, Any]) -> str:

@@ -46,6 +46,8 @@ class Worker:
         self._tickets: dict[int, Ticket] = {}
         self._early: dict[int, list[Told]] = {}
         """Events of requests whose ticket is not known yet: the engine may begin before `submit` is back."""
+        self._given_up: set[int] = set()
+        """Requests that a failure of the engine has ended, but not for the engine yet."""
         self._retired = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -114,6 +116,10 @@ class Worker:
         told: list[tuple[Ticket, Told]] = []
         with self._lock:
             for event in events:
+                if event.request in self._given_up:
+                    if event.kind == "end":
+                        self._given_up.remove(event.request)
+                    continue
                 ticket = self._tickets.get(event.request)
                 if ticket is None:
                     self._early.setdefault(event.request, []).append(event)
@@ -128,6 +134,7 @@ class Worker:
             for request in self._tickets:
                 self.engine.cancel(request)
             self._send([(ticket, error) for ticket in self._tickets.values()])
+            self._given_up |= self._tickets.keys()
             self._tickets.clear()
 
     def _send(self, told: list[tuple[Ticket, Told]]) -> None:

@@ -128,10 +128,10 @@ def remove_old_checkpoints(stage_folder: Path, keep: int, keep_every: int = 0) -
     for step in list_checkpoints(stage_folder)[:-keep] if keep else []:
         if not keep_every or step % keep_every:
             folder = checkpoint_folder(stage_folder, step)
-            gone = folder.with_name(folder.name + ASIDE)  # first, so that nobody takes half of it for a checkpoint
-            with contextlib.suppress(OSError):  # another process may have its files open (NFS): the next time, then
-                folder.rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
+            gone = folder.with_name(folder.name + ASIDE)
+            if not gone.exists():  # of another time, where it could not be removed
+                folder.rename(gone)  # first, so that nobody takes half of it for a checkpoint
+            shutil.rmtree(gone, ignore_errors=True)  # a process that has its files open keeps them, on NFS
 
 
 def _write_files(folder: Path, aside: Path, checkpoint: Checkpoint) -> None:

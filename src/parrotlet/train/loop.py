@@ -31,9 +31,6 @@ from .run import Run
 from .saver import Saver
 from .watch import PATIENCE, STAND_STILL_SECONDS, Watch
 
-ONE_SIGNAL_SECONDS = 1.0
-"""A signal that follows another so soon is the same one, sent twice."""
-
 
 class Callback:
     """What is optional in a run hooks in here; every method may stay as it is."""
@@ -81,8 +78,8 @@ class Training:
     callbacks: Sequence[Callback] = ()
     data_changes: list[dict[str, Any]] = field(default_factory=list)
     """Where the data changed on the way and that was accepted: `{"step", "changed"}`."""
-    stop: bool = False
-    """Set from outside (Ctrl-C): save after this step and end."""
+    asked_to_stop: bool = False
+    """Set from outside (Ctrl-C): save after this step, or the next if other ranks have to hear of it, and end."""
     saved: int | None = None
     """The step of the last checkpoint."""
     saver: Saver = field(default_factory=Saver)
@@ -142,8 +139,8 @@ def train(training: Training) -> None:
                 t.watch.at(t.step, "writing samples", PATIENCE)
                 t.saver.wait()
                 t.tell("on_sample")
-            _one_step(t, batches)
-            if t.stop:
+            stops = _one_step(t, batches)
+            if stops:
                 save(t)
                 t.saver.wait()
                 t.watch.close()
@@ -152,7 +149,7 @@ def train(training: Training) -> None:
         save(t)
         measure(t)
         t.tell("on_end")
-        if any(ranks.gather(t.stop)):
+        if any(ranks.gather(t.asked_to_stop)):
             raise StoppedByUser
 
 
@@ -167,7 +164,8 @@ def _plan(t: Training) -> Iterator[str]:
         yield f"the data changed at step {change['step']}, and that was accepted: {', '.join(change['changed'])}"
 
 
-def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
+def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> bool:
+    """Train a step; returns whether all ranks stop after it."""
     started = time.perf_counter()
     t.watch.at(t.step, "reading its rows")
     batch, state = next(batches)
@@ -183,8 +181,8 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
         if not is_out_of_memory(error):
             raise
         raise UserError(_out_of_memory(t)) from error
-    losses, stops = zip(*ranks.gather((loss, t.stop)), strict=True)
-    loss, t.stop = sum(losses), any(stops)
+    losses, stops = zip(*ranks.gather((loss, t.asked_to_stop)), strict=True)
+    loss = sum(losses)
     if not math.isfinite(loss) or not math.isfinite(grad_norm):
         raise UserError(_not_a_number(t, batch, losses, grad_norm))
     t.saver.check()
@@ -204,6 +202,7 @@ def _one_step(t: Training, batches: Iterator[tuple[Batch, State]]) -> None:
     t.step, t.order_state = t.step + 1, state
     t.run.metrics(t.stage.name).append(line)
     t.tell("on_step", line)
+    return any(stops) or (t.asked_to_stop and ranks.world_size() == 1)
 
 
 def optimize(
@@ -313,19 +312,16 @@ def _due(step: int, every: int) -> bool:
 
 @contextmanager
 def stop_on_signal(t: Training) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the training after the step that is under way; a second one at once.
+    """Let Ctrl-C and SIGTERM end the training after the step that is under way; Ctrl-C after that at once.
 
-    (Two within `ONE_SIGNAL_SECONDS` are one: a terminal or a scheduler signals every process, and torchrun hands on to
-    its ranks what it gets.)
+    (A second SIGTERM is the first one again: a scheduler may signal every process, and torchrun hands on what it gets.)
     """
-    asked: float | None = None
 
     def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked is None:
-            asked, t.stop = time.monotonic(), True
-            t.tell("on_notice", "stopping after this step (once more to stop at once, without saving)")
-        elif time.monotonic() - asked > ONE_SIGNAL_SECONDS:
+        if not t.asked_to_stop:
+            t.asked_to_stop = True
+            t.tell("on_notice", "stopping after this step (Ctrl-C then stops at once, without saving)")
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
     try:

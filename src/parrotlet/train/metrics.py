@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ranks
+from ..errors import UserError
 from ..files import sync, write_text
 
 
@@ -30,9 +31,12 @@ class MetricsFile:
         return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
 
     def sync(self) -> None:
-        """Wait until all lines are on the disk."""
+        """Wait until all lines are on the disk; raises `UserError` if they can't be written."""
         if ranks.is_first() and self.path.exists():
-            sync(self.path)
+            try:
+                sync(self.path)
+            except OSError as error:
+                raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
 
     def cut_back(self, first_step_to_drop: int) -> None:
         """Drop the lines of this step and later ones: they come again."""

@@ -197,11 +197,11 @@ def _beginning(run: Run, stage: Stage, start: str | None) -> tuple[Checkpoint | 
 
 def _check_agreed(started_from: str, checkpoint: Checkpoint | None, data: dict[str, str]) -> None:
     """Raise `UserError` unless all ranks begin at the same step, with the same data: each has looked for itself."""
-    step = checkpoint.state["step"] if checkpoint else 0
-    first, *others = ranks.gather({"started from": started_from, "step": str(step)} | data)
+    step = f"step {checkpoint.state['step'] if checkpoint else 0}, from {started_from}"
+    first, *others = ranks.gather({"begins at": step} | data)
     for rank, other in enumerate(others, start=1):
         if parts := [part for part in first | other if first.get(part) != other.get(part)]:
-            found = ((part, *(each.get(part, "not there")[:16] for each in (first, other))) for part in parts)
+            found = ((part, *(each.get(part, "not there")[:32] for each in (first, other))) for part in parts)
             raise UserError(
                 f"rank {rank} finds something else than rank 0:\n  "
                 + "\n  ".join(f"{part}: {there} on rank 0, {here} on rank {rank}" for part, there, here in found)
