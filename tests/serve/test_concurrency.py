@@ -10,6 +10,7 @@ import pytest
 from parrotlet.engine import Engine
 from parrotlet.serve import models
 from parrotlet.serve.limits import Limits
+from parrotlet.serve.worker import Worker
 from serving import serving
 
 MANY = Limits(rows=4, queue=28)
@@ -129,7 +130,11 @@ def test_while_a_stage_is_loaded_others_are_answered(run, monkeypatch):
 
 
 def test_an_engine_that_fails_fails_what_it_wrote_and_goes_on(run, monkeypatch):
-    write = Engine._write
+    write, tell, workers = Engine._write, Worker._tell, set()
+
+    def noted(self, events):
+        workers.add(self)
+        tell(self, events)
 
     def failing(self, turns):
         if any(turn.sampling.max_tokens == 13 for turn in turns):
@@ -137,6 +142,7 @@ def test_an_engine_that_fails_fails_what_it_wrote_and_goes_on(run, monkeypatch):
         return write(self, turns)
 
     monkeypatch.setattr(Engine, "_write", failing)
+    monkeypatch.setattr(Worker, "_tell", noted)
     with serving(run) as url:
         responses = [
             httpx.post(f"{url}/v1/chat/completions", json=body(max_tokens=max_tokens), timeout=60)
@@ -144,3 +150,5 @@ def test_an_engine_that_fails_fails_what_it_wrote_and_goes_on(run, monkeypatch):
         ]
     assert [response.status_code for response in responses] == [200, 500, 200]
     assert "RuntimeError" in responses[1].json()["error"]["message"]
+    (worker,) = workers
+    assert [worker._tickets, worker._early, worker._given_up] == [{}, {}, set()], "kept for nobody"
