@@ -167,6 +167,18 @@ def test_tasks_of_core_are_kept_beside_each_other(run, evaluate, bundle, tokeniz
     assert (list(core_of(run)["tasks"]), core_of(run)["complete"]) == (["gone"], False)
 
 
+def test_items_of_core_that_were_cut_are_told(run, evaluate, bundle):
+    context = load_model(run, "sft").config.sequence_len
+    path = bundle / "eval_data" / "a.jsonl"
+    path.write_text(
+        path.read_text() + json.dumps({"query": "long " * context, "choices": ["x", "y"], "gold": 0}) + "\n"
+    )
+    said = " ".join(evaluate("--core", bundle, "--tasks", "a").out.split())
+    cut = core_of(run)["tasks"]["a"]["cut"]
+    assert cut >= 1
+    assert f"longer than the context of {context}, whose beginning was cut: a {cut}/12" in said
+
+
 def test_results_of_another_bundle_are_not_mixed_in_or_lost(run, evaluate, refused, bundle):
     evaluate("--core", bundle, "--tasks", "a")
     before = core_of(run)

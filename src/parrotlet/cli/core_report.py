@@ -110,8 +110,10 @@ def _print(
     console.print(table)
     if not complete:
         console.print("not CORE: that is the mean over all tasks of the bundle", style="dim")
-    if cut := [f"{result.cut} of {result.task.name}'s {len(result.right)}" for result in results if result.cut]:
-        console.print(f"longer than the model's {context:,} tokens, begun later: {', '.join(cut)}", style="dim")
+    if cut := [f"{result.task.name} {result.cut}/{len(result.right)}" for result in results if result.cut]:
+        console.print(
+            f"items longer than the context of {context:,}, whose beginning was cut: {', '.join(cut)}", style="dim"
+        )
 
 
 def _figure(value: float | None) -> str:
