@@ -1,6 +1,6 @@
 """What the depth dial gives: bits per byte after equally many steps, by depth, and at other learning rates.
 
-    python benchmarks/depth.py --data HUB [--depths 2 4 6 8 12] [--steps 200] [--rates 1] [--json FILE]
+    python benchmarks/depth.py --data HUB [--depths 2 4 6 8 12] [--steps 100] [--rates 1] [--json FILE]
 
 Trains base of text-en.toml (vocabulary 8,192, rows of 512) in steps of 4,096 tokens; the model of a depth is 64 times
 as wide, in heads of 64. `--rates 0.5 1 2` multiplies all learning rates. A depth stays good if a deeper model has fewer
@@ -30,12 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a folder in the Hub's layout; hub: download it")
     parser.add_argument("--depths", nargs="+", type=int, default=[2, 4, 6, 8, 12])
-    parser.add_argument("--steps", type=int, default=200, help="of 4,096 tokens")
+    parser.add_argument("--steps", type=int, default=100, help="of 4,096 tokens")
     parser.add_argument("--rates", nargs="+", type=float, default=[1.0], help="factors of all learning rates")
     parser.add_argument("--json", type=Path, help="write all outcomes here")
     args = parser.parse_args()
     args.data = args.data if args.data == "hub" else absolute(args.data)
-    always = ["base.tokens_per_step=4096", "base.eval_tokens=262144"]
+    always = ["base.tokens_per_step=4096", "base.eval_tokens=131072"]
     found = []
     print(f"{'depth':>5}{'rates':>7}{'bits per byte':>15}{'tokens/s':>10}{'wall clock':>12}{'memory':>10}")
     with tempfile.TemporaryDirectory() as folder:
