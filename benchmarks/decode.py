@@ -42,6 +42,7 @@ class NoText(Tokenizer):
     """A vocabulary without text: one byte a token."""
 
     def __init__(self):
+        self.vocab_size = CONFIG.vocab_size
         names = (*SPECIALS, "output_start", "output_end")
         for id, name in enumerate(names, CONFIG.vocab_size - len(names)):
             setattr(self, name, id)
