@@ -10,7 +10,7 @@ from hub_server import serving
 from parrotlet.data import Documents
 from parrotlet.data.find import check_numbering, find_files
 from parrotlet.errors import UserError
-from parrotlet.hub import Hub
+from parrotlet.hub import Hub, remote
 
 
 @pytest.fixture
@@ -113,6 +113,44 @@ def test_a_file_that_changes_before_it_is_fetched_is_refused(tmp_path, monkeypat
     with pytest.raises(UserError, match=r"news/0\.txt: it has changed since it was looked at"):
         file.fetch()
     assert not list((tmp_path / "cache").rglob("0.txt*aside"))
+
+
+class Place:
+    """A file system whose listing tells more of a file than a look at it, as s3fs's; or something new each time."""
+
+    def __init__(self, tag, unsteady=False):
+        self.tag, self.unsteady, self.listed, self.looks = tag, unsteady, False, 0
+
+    def invalidate_cache(self):
+        self.listed = False
+
+    def ls(self, path):
+        self.listed = True
+
+    def _parent(self, path):
+        return path
+
+    def info(self, path):
+        self.looks += 1
+        tag = f"{self.tag} {self.looks}" if self.unsteady else self.tag
+        return {"size": 5, "ETag": tag} | ({"Size": 5, "LastModified": "today"} if self.listed else {})
+
+
+@pytest.mark.parametrize(
+    ("listed", "tag_now", "unsteady", "changed"),
+    [
+        (True, "a", False, False),
+        (False, "a", False, False),
+        (True, "b", False, True),
+        (False, "b", False, True),
+        (False, "a", True, False),
+    ],
+)
+def test_a_file_is_known_again_by_its_listing_or_by_itself(listed, tag_now, unsteady, changed):
+    before, now = Place("a"), Place(tag_now, unsteady)
+    if listed:
+        before.ls("")
+    assert remote._has_changed(now, "f", remote._identity(before.info("f"))) == changed
 
 
 def test_what_was_fetched_is_there_when_its_place_is_not(tmp_path, monkeypatch, capsys):

@@ -129,6 +129,17 @@ def test_what_is_being_removed_is_no_checkpoint(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_000002"]
 
 
+def test_what_is_in_a_folder_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    synced, sync = [], files.sync
+    monkeypatch.setattr(files, "sync", lambda path: (synced.append(path.name), sync(path)))
+    with files.written_aside(tmp_path / "world") as aside:
+        (aside / "part").mkdir(parents=True)
+        (aside / "part" / "0.parquet").write_bytes(b"texts")
+        name = aside.name
+    assert set(synced[:2]) == {"part", "0.parquet"}
+    assert synced[2:] == [name, tmp_path.name]
+
+
 def test_another_format_is_refused(tmp_path):
     folder = save_checkpoint(tmp_path, 5, a_checkpoint())
     manifest = json.loads((folder / "manifest.json").read_text())
